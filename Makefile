@@ -1,0 +1,54 @@
+# make run | test | check | bench | fmt | clean: each installs what it needs into .venv first.
+# PYTHON= picks the interpreter; HOST= and PORT= where `make run` listens.
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+ARGS ?=
+BIN := .venv/bin
+MANAGE := $(BIN)/python manage.py
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test check bench fmt clean runtime tools
+
+help:
+	@sed -n '1,2s/^# //p' Makefile
+
+run: export HOST := $(HOST)
+run: export PORT := $(PORT)
+run: runtime
+	@$(MANAGE) migrate --verbosity 0
+	@$(MANAGE) collectstatic --noinput --verbosity 0
+	@$(MANAGE) login_link
+	@exec $(BIN)/daphne --verbosity 0 -b "$(HOST)" -p "$(PORT)" netra.asgi:application
+
+test: tools
+	@scripts/test $(ARGS)
+
+check: tools
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(MANAGE) check --fail-level WARNING
+	$(MANAGE) makemigrations --check --dry-run
+	$(MANAGE) generate_docs --check
+
+bench: tools
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+fmt: tools
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+# Leaves the data alone: that is in .netra, or where NETRA_DATA_DIR says.
+clean:
+	rm -rf .venv .venv-newest .venv*.lock .coverage htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+runtime:
+	@scripts/install .venv $(PYTHON) requirements.txt
+
+tools:
+	@scripts/install .venv $(PYTHON) requirements-dev.txt

@@ -1,0 +1,60 @@
+"""What the agents' side asks of whoever tells users of runs; notifications implements it, netra hands it in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from agents.events import Problem
+    from agents.phases import AgentExecutionPhase
+    from agents.runs import CommittedBatch, Run
+    from agents.tracker import AgentExecutionTracker
+
+ToolStatus = Literal["success", "error", "timed_out", "cancelled"]
+
+
+class RunNotifier(Protocol):
+    """Turns what happens in one run into its events. Each method returns when the event is recorded."""
+
+    async def notify_agent_started(self, *, streaming: bool) -> None: ...
+
+    async def notify_run_recovered(self, reason: str) -> None: ...
+
+    async def notify_agent_thinking(
+        self, reasoning: str, *, total_steps: int | None = None, progress_percentage: float | None = None
+    ) -> None: ...
+
+    async def notify_tool_executing(self, tool_call_id: str, tool_name: str, arguments: Mapping[str, Any]) -> None: ...
+
+    async def notify_tool_progress(
+        self, tool_call_id: str, message: str, *, progress_percentage: float | None = None
+    ) -> None: ...
+
+    async def notify_tool_completed(
+        self, tool_call_id: str, *, status: ToolStatus, result: object = None, error: Problem | None = None
+    ) -> None: ...
+
+    async def notify_partial_result(self, message_id: str, delta: str, *, is_complete: bool) -> None: ...
+
+    async def notify_agent_completed(
+        self,
+        phase: AgentExecutionPhase,
+        *,
+        output: object,
+        error: Problem | None,
+        warnings: Sequence[str],
+        streaming: bool,
+    ) -> None: ...
+
+
+class AgentWebSocketBridge(Protocol):
+    """Carries committed events to users' sockets."""
+
+    def create_notifier(self, tracker: AgentExecutionTracker, run: Run, *, steps_before: int) -> RunNotifier:
+        """Binds a run to its user's group; `steps_before` thinking steps were told by earlier attempts."""
+        ...
+
+    def publish(self, batches: Sequence[CommittedBatch]) -> None:
+        """Sends what is in the log on its way; never waits and never fails: a loss costs latency only."""
+        ...

@@ -1,0 +1,38 @@
+"""System checks: a set-up that cannot work is refused when Netra starts, with the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+from agents.tiers import TIERS, build_tiers, problems
+
+
+@register
+def check_tiers(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    try:
+        table = build_tiers(settings.NETRA_TIERS)
+    except (KeyError, TypeError) as error:
+        return [
+            Error(
+                f"NETRA_TIERS names something that Netra does not know: {error}",
+                hint=f"Tiers are {', '.join(TIERS)}; numbers are run, no_progress, tool and approval, in seconds.",
+                id="netra.E001",
+            )
+        ]
+    found: list[CheckMessage] = [
+        Error(problem, hint="Change NETRA_TIERS in the settings.", id="netra.E002") for problem in problems(table)
+    ]
+    if settings.NETRA_DEFAULT_TIER not in table:
+        found.append(
+            Error(
+                f"NETRA_DEFAULT_TIER is {settings.NETRA_DEFAULT_TIER!r}, which is no tier.",
+                hint=f"Set it to one of {', '.join(table)}.",
+                id="netra.E003",
+            )
+        )
+    return found

@@ -1,0 +1,170 @@
+"""What an agent has in hand while it works: its request, its tools, and ways to say what it does.
+
+Agents have no handle on lifecycle events: those follow from the run's phases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+from agents.bridge import RunNotifier
+from agents.ids import Prefix, new_id
+from agents.runs import Run, RunRequest
+from agents.tools import Dispatcher, Tool, ToolCall, is_method
+
+COALESCE_SECONDS: Final = 0.03
+"""Text written within this time goes out as one partial_result."""
+COALESCE_CHARACTERS: Final = 4_000
+MAX_WARNINGS: Final = 50
+
+
+class RunTools:
+    """The agent's tools; `call` is told to the user from beginning to end."""
+
+    def __init__(self, context: AgentExecutionContext, tools: Mapping[str, Tool], dispatcher: Dispatcher) -> None:
+        self._context = context
+        self._tools = tools
+        self._dispatcher = dispatcher
+
+    async def call(self, name: str, /, **arguments: Any) -> Any:
+        """Calls a tool and returns its result. Raises ToolError when it fails or takes too long."""
+        await self._context.flush()
+        tool = self._tools.get(name)
+        return await self._dispatcher.dispatch(
+            ToolCall(
+                tool_call_id=new_id(Prefix.TOOL_CALL),
+                tool_name=name,
+                tool=tool,
+                owner=self._context.agent if tool is not None and is_method(tool) else None,
+                arguments=arguments,
+                timeout=self._context.tool_timeout,
+                notifier=self._context.notifier,
+            )
+        )
+
+
+class AnswerStream:
+    """Text of the answer on its way to the user. Used as `async with context.stream() as stream`."""
+
+    def __init__(self, context: AgentExecutionContext) -> None:
+        self._context = context
+        self._message_id = new_id(Prefix.MESSAGE)
+        self._buffer: list[str] = []
+        self._characters = 0
+        self._filled = asyncio.Event()
+        self._flusher: asyncio.Task[None] | None = None
+        self._sending = asyncio.Lock()
+
+    async def write(self, text: str) -> None:
+        """Sends text on; several short texts in a row may go as one event."""
+        if not isinstance(text, str):
+            raise TypeError(f"a stream takes str, not {type(text).__name__}")
+        if self._flusher is not None and self._flusher.done():
+            self._flusher.result()
+        if not text:
+            return
+        self._buffer.append(text)
+        self._characters += len(text)
+        self._filled.set()
+        if self._characters >= COALESCE_CHARACTERS:
+            await self.flush()
+
+    async def flush(self, *, is_complete: bool = False) -> None:
+        async with self._sending:
+            text = "".join(self._buffer)
+            self._buffer.clear()
+            self._characters = 0
+            if text or is_complete:
+                self._context.produced.append(text)
+                await self._context.notifier.notify_partial_result(self._message_id, text, is_complete=is_complete)
+
+    async def __aenter__(self) -> Self:
+        self._flusher = self._context.begin_task(self._flush_in_time())
+        self._context.streams.append(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        async with self._sending:  # not while it has text in its hands
+            self._context.end_task(self._flusher)
+        self._context.streams.remove(self)
+        await self.flush(is_complete=error is None)
+
+    async def _flush_in_time(self) -> None:
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            await self.flush()
+            await asyncio.sleep(COALESCE_SECONDS)
+
+
+class AgentExecutionContext:
+    """One run, as its agent sees it. `timeout` is in seconds."""
+
+    def __init__(
+        self,
+        *,
+        run: Run,
+        agent: object,
+        tools: Mapping[str, Tool],
+        dispatcher: Dispatcher,
+        notifier: RunNotifier,
+        tool_timeout: float,
+    ) -> None:
+        self.run_id = run.run_id
+        self.thread_id = run.thread_id
+        self.user_id = run.user_id
+        self.attempt = run.attempt
+        self.timeout = run.timeout
+        self.request: RunRequest = run.request
+        self.agent = agent
+        self.notifier = notifier
+        self.tool_timeout = tool_timeout
+        self.tools = RunTools(self, tools, dispatcher)
+        self.warnings: list[str] = []
+        self.produced: list[str] = []
+        self.streams: list[AnswerStream] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def think(
+        self, reasoning: str, *, total_steps: int | None = None, progress_percentage: float | None = None
+    ) -> None:
+        """Tells the user what the agent is about to do, in a sentence."""
+        await self.flush()
+        await self.notifier.notify_agent_thinking(
+            reasoning, total_steps=total_steps, progress_percentage=progress_percentage
+        )
+
+    def stream(self) -> AnswerStream:
+        """A stream for the text of the answer; what is written is shown as it comes."""
+        return AnswerStream(self)
+
+    def warn(self, text: str) -> None:
+        """Adds a line to the completion's warnings."""
+        if len(self.warnings) < MAX_WARNINGS:
+            self.warnings.append(str(text))
+
+    async def flush(self) -> None:
+        """Sends what streams hold, so that events keep the order in which the agent caused them."""
+        for stream in self.streams:
+            await stream.flush()
+
+    def begin_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Starts a task that ends with this run at the latest."""
+        task = asyncio.create_task(work, name=f"{self.run_id} stream")
+        self._tasks.add(task)
+        return task
+
+    def end_task(self, task: asyncio.Task[None] | None) -> None:
+        if task is not None:
+            task.cancel()
+            self._tasks.discard(task)
+
+    def close(self) -> None:
+        """Ends whatever an agent that was stopped in the middle has left open."""
+        for task in list(self._tasks):
+            self.end_task(task)

@@ -1,0 +1,47 @@
+"""The one place where async code crosses into the database.
+
+Queries run on threads of Netra's own: asgiref's shared thread would let one slow query hold up every socket of the
+process (channels#2132). With PostgreSQL a connection goes back to the pool after each call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, ParamSpec, TypeVar
+
+from django.db import InterfaceError, OperationalError, ProgrammingError, connection
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+AWAY: Final = (OperationalError, InterfaceError)
+"""What Django raises when the database cannot be reached or is locked: try again, nothing was written."""
+
+_POOL: Final = ThreadPoolExecutor(max_workers=8, thread_name_prefix="netra-database")
+
+
+def call(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Runs a transaction function in this thread and leaves no broken or idle connection behind."""
+    try:
+        return call_and_keep(function, *args, **kwargs)
+    finally:
+        if connection.vendor != "sqlite":
+            connection.close()
+
+
+def call_and_keep(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """As `call`, but keeps a sound connection open for the next one."""
+    try:
+        return function(*args, **kwargs)
+    except AWAY as error:
+        connection.close()
+        if getattr(error.__cause__, "sqlite_errorname", "") == "SQLITE_ERROR":
+            raise ProgrammingError(str(error)) from error  # wrong SQL or a missing table: no use in trying again
+        raise
+
+
+async def in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Awaits a transaction function; its exceptions come through."""
+    return await asyncio.get_running_loop().run_in_executor(_POOL, lambda: call(function, *args, **kwargs))

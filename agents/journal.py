@@ -1,0 +1,175 @@
+"""The one writer: collects what the runs of this process have to write and commits it together.
+
+Group commit: one transaction for all runs with something to write, begun when the previous one is done. There is no
+fixed delay; under load the batches grow by themselves. What is committed is handed on for publication, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import msgspec
+import structlog
+from django.db import Error as DatabaseRefusal
+from django.db import connection
+
+from agents.database import AWAY, call_and_keep
+from agents.errors import CommitFailed, Fenced
+from agents.events import Frame
+from agents.runs import CommittedBatch, Run, RunState, RunWrite, Transition
+from agents.transactions import commit
+
+BATCH_EVENTS: Final = 500
+"""Events in one transaction, at most (a single run's share is never split)."""
+HELD_EVENTS: Final = 250
+HELD_CHARACTERS: Final = 1_000_000
+"""What one run may have waiting for the next transaction; whoever fills it waits until that is committed."""
+RETRY_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+log = structlog.get_logger(__name__)
+
+
+class _Share(msgspec.Struct, eq=False):
+    """One run's part of a coming transaction."""
+
+    write: RunWrite
+    committed: asyncio.Future[Exception | None]
+    characters: int = 0
+
+
+class Journal:
+    """Commits writes of many runs, in each run's order; belongs to the event loop that it is first used in."""
+
+    def __init__(self, publish: Callable[[Sequence[CommittedBatch]], None]) -> None:
+        self._publish = publish
+        self._waiting: dict[int, _Share] = {}
+        self._refused: dict[int, Exception] = {}
+        self._flushing: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="netra-journal")
+
+    async def write(
+        self,
+        run: Run,
+        before: RunState,
+        after: RunState,
+        *,
+        frames: Sequence[Frame],
+        transitions: Sequence[Transition],
+        wait: bool,
+    ) -> None:
+        """Takes a run's next rows; returns when they are queued, or with `wait` when they are committed.
+
+        Who writes faster than the database takes it waits as well. Cancelling the caller does not take rows back.
+        Raises Fenced when the run is another worker's, CommitFailed when the database refused rows of this run.
+        """
+        if refusal := self._refused.get(run.pk):
+            raise refusal
+        share = self._share_of(run, before)
+        share.write.state = after
+        share.write.frames += frames
+        share.write.transitions += transitions
+        share.characters += sum(len(frame.text) for frame in frames)
+        self._start_flushing()
+        is_full = len(share.write.frames) >= HELD_EVENTS or share.characters >= HELD_CHARACTERS
+        if (wait or is_full) and (refusal := await asyncio.shield(share.committed)):
+            raise refusal
+
+    def forget(self, run: Run) -> None:
+        """To be called when a run's writer is done, so that nothing is kept of it."""
+        self._refused.pop(run.pk, None)
+
+    async def drain(self) -> None:
+        """Returns when all that was written is committed."""
+        while self._flushing is not None and not self._flushing.done():
+            await asyncio.shield(self._flushing)
+
+    async def close(self) -> None:
+        """Drains, and gives the thread and its connection back."""
+        await self.drain()
+        await asyncio.get_running_loop().run_in_executor(self._thread, connection.close)
+        self._thread.shutdown()
+
+    def _share_of(self, run: Run, before: RunState) -> _Share:
+        if (share := self._waiting.get(run.pk)) is None:
+            write = RunWrite(
+                run=run,
+                expected_seq=before.last_seq,
+                expected_phase_count=before.phase_count,
+                state=before,
+                frames=[],
+                transitions=[],
+            )
+            share = _Share(write, asyncio.get_running_loop().create_future())
+            self._waiting[run.pk] = share
+        return share
+
+    def _start_flushing(self) -> None:
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush(), name="journal")
+
+    async def _flush(self) -> None:
+        while shares := self._take_batch():
+            refusals = await self._commit(shares)
+            self._publish([_batch_of(share.write) for share in shares if share.write.run.pk not in refusals])
+            for share in shares:
+                share.committed.set_result(refusals.get(share.write.run.pk))
+            self._refuse(refusals)
+
+    def _take_batch(self) -> list[_Share]:
+        taken: list[_Share] = []
+        events = 0
+        for pk, share in list(self._waiting.items()):
+            if taken and events + len(share.write.frames) > BATCH_EVENTS:
+                break
+            events += len(share.write.frames)
+            taken.append(self._waiting.pop(pk))
+        return taken
+
+    def _refuse(self, refusals: dict[int, Exception]) -> None:
+        for pk, refusal in refusals.items():
+            self._refused[pk] = refusal
+            if (late := self._waiting.pop(pk, None)) is not None:
+                late.committed.set_result(refusal)
+
+    async def _commit(self, shares: Sequence[_Share]) -> dict[int, Exception]:
+        """Commits until the database has answered; returns why which runs' rows were not written."""
+        tries = 0
+        while True:
+            try:
+                fenced = await self._in_thread([share.write for share in shares])
+            except AWAY as error:
+                delay = RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)]
+                tries += 1
+                log.warning("database away", error=str(error), tries=tries, retry_in_s=delay)
+                await asyncio.sleep(delay)
+            except (DatabaseRefusal, ValueError, TypeError, OverflowError) as error:
+                return await self._commit_one_by_one(shares, error)
+            else:
+                return {pk: Fenced(f"run {pk} has another writer or has ended") for pk in fenced}
+
+    async def _commit_one_by_one(self, shares: Sequence[_Share], error: Exception) -> dict[int, Exception]:
+        """One run's bad rows must not hold up the others."""
+        if len(shares) == 1:
+            run = shares[0].write.run
+            log.error("database refused rows", run_id=run.run_id, exc_info=error)
+            return {run.pk: CommitFailed(f"the database refused rows of {run.run_id}")}
+        refusals: dict[int, Exception] = {}
+        for share in shares:
+            refusals |= await self._commit([share])
+        return refusals
+
+    async def _in_thread(self, writes: Sequence[RunWrite]) -> set[int]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call_and_keep, commit, writes)
+
+
+def _batch_of(write: RunWrite) -> CommittedBatch:
+    return CommittedBatch(
+        user_id=write.run.user_id,
+        run_id=write.run.run_id,
+        first_seq=write.expected_seq + 1,
+        texts=[frame.text for frame in write.frames],
+        ended=write.state.outcome is not None,
+    )

@@ -1,0 +1,189 @@
+"""Who may write which run, and for how long: claims, renewals and takeovers, each one transaction.
+
+A lease is a time until which a run belongs to one worker; each claim raises `attempt`, so that an older worker's
+writes fit no row any more (agents.transactions).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+from django.db import connection, transaction
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Window
+from django.db.models.functions import RowNumber
+
+from agents.models import AgentExecution, ExecutionEvent
+from agents.phases import AgentExecutionPhase
+from agents.runs import Run, RunRequest, RunState
+
+CANCELS: Final = 100
+EXPIRED: Final = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that is the claimer's from now on, until its lease runs out."""
+
+    run: Run
+    state: RunState
+    restartable: bool
+    cancel_requested: bool
+    deadline_at: datetime
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """What earlier attempts of a run left in its log: tool calls without an end, text, number of steps."""
+
+    open_tool_calls: dict[str, tuple[str, datetime]]
+    produced: str
+    steps: int
+
+
+def claim_pending(*, owner: str, slots: int, per_user: int, now: datetime, lease: timedelta) -> list[Claim]:
+    """Takes up to `slots` runs that wait: oldest first, no user above `per_user`, one at a time in a thread.
+
+    Runs that are to be cancelled are taken whatever the limits: they only have to be ended.
+    """
+    with transaction.atomic():
+        running = Counter(
+            dict(
+                AgentExecution.objects.live()
+                .exclude(owner="")
+                .order_by()
+                .values_list("user_id")
+                .annotate(count=Count("id"))
+            )
+        )
+        to_end = list(_waiting().filter(cancel_requested_at__isnull=False).values_list("pk", flat=True)[:CANCELS])
+        picked: list[int] = []
+        for pk, user_id in _runnable(per_user).values_list("pk", "user_id")[: slots + sum(running.values())]:
+            if len(picked) >= slots:
+                break
+            if running[user_id] < per_user:
+                running[user_id] += 1
+                picked.append(pk)
+        return _take(_waiting().filter(pk__in=[*to_end, *picked]), owner=owner, now=now, lease=lease)
+
+
+def claim_stalled(*, owner: str, slots: int, now: datetime, lease: timedelta) -> list[Claim]:
+    """Takes up to `slots` runs whose worker let the lease run out."""
+    with transaction.atomic():
+        keys = AgentExecution.objects.stalled(now).order_by("lease_expires_at").values_list("pk", flat=True)[:slots]
+        return _take(AgentExecution.objects.stalled(now).filter(pk__in=list(keys)), owner=owner, now=now, lease=lease)
+
+
+def renew(*, owner: str, now: datetime, lease: timedelta) -> dict[int, bool]:
+    """Prolongs the leases of all live runs of `owner`; returns their keys, each with "was a cancel asked for?"."""
+    with transaction.atomic():
+        held = AgentExecution.objects.live().filter(owner=owner)
+        held.update(lease_expires_at=now + lease)
+        return {pk: at is not None for pk, at in held.values_list("pk", "cancel_requested_at")}
+
+
+def release(*, owner: str, keys: Iterable[int] | None = None) -> None:
+    """Lets the leases of `owner`'s live runs (or of those in `keys`) run out now, so that they are taken over at once.
+
+    Runs that nothing was written of go back to those that wait.
+    """
+    held = AgentExecution.objects.live().filter(owner=owner)
+    if keys is not None:
+        held = held.filter(pk__in=list(keys))
+    with transaction.atomic():
+        held.filter(phase_count=0, last_seq=0).update(owner="", lease_expires_at=None, deadline_at=None)
+        held.update(lease_expires_at=EXPIRED)
+
+
+def read_progress(pk: int) -> Progress:
+    """Reads a run's log for whoever takes it over."""
+    open_calls: dict[str, tuple[str, datetime]] = {}
+    produced: list[str] = []
+    steps = 0
+    for type_, frame, at in _log_of(pk):
+        data = msgspec.json.decode(frame)["data"]
+        if type_ == "tool_executing":
+            open_calls[data["tool_call_id"]] = (data["tool_name"], at)
+        elif type_ == "tool_completed":
+            open_calls.pop(data["tool_call_id"], None)
+        elif type_ == "partial_result":
+            produced.append(data["delta"])
+        else:
+            steps += 1
+    return Progress(open_tool_calls=open_calls, produced="".join(produced), steps=steps)
+
+
+def _log_of(pk: int) -> Iterable[tuple[str, str, datetime]]:
+    types = ("tool_executing", "tool_completed", "partial_result", "agent_thinking")
+    return (
+        ExecutionEvent.objects.filter(execution_id=pk, type__in=types)
+        .order_by("seq")
+        .values_list("type", "frame", "at")
+        .iterator()
+    )
+
+
+def _waiting() -> QuerySet[AgentExecution]:
+    return AgentExecution.objects.filter(status="pending", owner="").order_by("pk")
+
+
+def _runnable(per_user: int) -> QuerySet[AgentExecution]:
+    earlier_in_thread = AgentExecution.objects.live().filter(
+        thread=OuterRef("thread"), pk__lt=OuterRef("pk"), parent__isnull=True
+    )
+    return (
+        _waiting()
+        .filter(cancel_requested_at__isnull=True)
+        .filter(Q(parent__isnull=False) | ~Exists(earlier_in_thread))
+        .annotate(rank=Window(RowNumber(), partition_by="user_id", order_by="pk"))
+        .filter(rank__lte=per_user)
+    )
+
+
+def _take(free: QuerySet[AgentExecution], *, owner: str, now: datetime, lease: timedelta) -> list[Claim]:
+    if connection.features.has_select_for_update_skip_locked:
+        free = free.select_for_update(skip_locked=True, of=("self",))
+    taken = list(free.select_related("thread", "parent"))
+    claims = []
+    for execution in taken:
+        execution.attempt += 1
+        execution.owner = owner
+        execution.lease_expires_at = now + lease
+        execution.deadline_at = execution.deadline_at or now + timedelta(seconds=execution.timeout)
+        claims.append(_claim_of(execution, execution.deadline_at))
+    AgentExecution.objects.bulk_update(taken, ["attempt", "owner", "lease_expires_at", "deadline_at"])
+    return claims
+
+
+def _claim_of(execution: AgentExecution, deadline_at: datetime) -> Claim:
+    last = execution.transitions.order_by("-ordinal").values_list("at", flat=True).first()
+    run = Run(
+        pk=execution.pk,
+        run_id=execution.run_id,
+        thread_id=execution.thread.thread_id,
+        parent_run_id=execution.parent.run_id if execution.parent else None,
+        user_id=execution.user_id,
+        agent_name=execution.agent_name,
+        request=msgspec.json.decode(execution.request, type=RunRequest),
+        correlation_id=execution.correlation_id,
+        tier=execution.tier,
+        timeout=execution.timeout,
+        attempt=execution.attempt,
+        created_at=execution.created_at,
+    )
+    state = RunState(
+        phase=AgentExecutionPhase(execution.phase),
+        last_seq=execution.last_seq,
+        phase_count=execution.phase_count,
+        phase_entered_at=last or execution.created_at,
+        last_progress_at=execution.last_progress_at or execution.created_at,
+        started_at=execution.started_at,
+    )
+    return Claim(
+        run=run,
+        state=state,
+        restartable=execution.restartable,
+        cancel_requested=execution.cancel_requested_at is not None,
+        deadline_at=deadline_at,
+    )

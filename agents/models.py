@@ -1,0 +1,171 @@
+"""The execution record: threads, runs, phase history and the event log. Every invariant is a named constraint.
+
+Only agents.transactions writes status, phase, seq or events; a test that reads the code holds it.
+Texts that come from outside are kept as JSON text, because PostgreSQL stores no NUL in text or jsonb.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from agents.ids import MAX_LENGTH, Prefix, new_id
+from agents.phases import TERMINAL, AgentExecutionPhase, Status
+
+LIVE_STATUSES = [Status.PENDING.value, Status.RUNNING.value]
+_LIVE = Q(status__in=LIVE_STATUSES)
+
+
+def new_thread_id() -> str:
+    return new_id(Prefix.THREAD)
+
+
+class Thread(models.Model):
+    """A conversation of one user."""
+
+    thread_id = models.CharField(max_length=MAX_LENGTH, unique=True, default=new_thread_id, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="threads")
+    title = models.CharField(max_length=120, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    def __str__(self) -> str:
+        return self.title or self.thread_id
+
+
+class ExecutionQuerySet(models.QuerySet["AgentExecution"]):
+    def live(self) -> ExecutionQuerySet:
+        """Runs that have not ended."""
+        return self.filter(_LIVE)
+
+    def lacking_completion(self) -> ExecutionQuerySet:
+        """Runs whose agent_completed is not in the log."""
+        return self.filter(completed_seq__isnull=True)
+
+    def stalled(self, now: datetime) -> ExecutionQuerySet:
+        """Live runs whose worker has let its lease run out."""
+        return self.live().filter(lease_expires_at__lt=now)
+
+    def for_user(self, user_id: int) -> ExecutionQuerySet:
+        return self.filter(user_id=user_id)
+
+
+class AgentExecution(models.Model):
+    """One execution of one agent for one message. Times are UTC, `timeout` is in seconds."""
+
+    run_id = models.CharField(max_length=MAX_LENGTH, unique=True, editable=False)
+    thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="runs")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="runs")
+    parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, blank=True, related_name="children")
+    agent_name = models.CharField(max_length=64, db_index=True)
+    request_id = models.CharField(max_length=64)
+    request = models.TextField()
+    status = models.CharField(
+        max_length=16,
+        choices=[(status.value, status.value.replace("_", " ")) for status in Status],
+        default="pending",
+    )
+    phase = models.CharField(
+        max_length=24,
+        choices=[(phase.value, phase.value.replace("_", " ")) for phase in AgentExecutionPhase],
+        default="created",
+    )
+    attempt = models.PositiveIntegerField(default=0)
+    restartable = models.BooleanField(default=False)
+    owner = models.CharField(max_length=64, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    last_progress_at = models.DateTimeField(null=True, blank=True)
+    deadline_at = models.DateTimeField(null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    last_seq = models.PositiveIntegerField(default=0)
+    phase_count = models.PositiveIntegerField(default=0)
+    completed_seq = models.PositiveIntegerField(null=True, blank=True)
+    tier = models.CharField(max_length=16)
+    timeout = models.FloatField()
+    correlation_id = models.CharField(max_length=64, db_index=True)
+    result = models.TextField(blank=True)
+    error_code = models.CharField(max_length=64, blank=True)
+    error_message = models.TextField(blank=True)
+    warnings = models.JSONField(default=list, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    started_at = models.DateTimeField(null=True, blank=True)
+    completed_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ExecutionQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [
+            models.Index(fields=["lease_expires_at"], condition=_LIVE, name="execution_live"),
+            models.Index(fields=["user", "completed_at"], name="execution_user_ended"),
+            models.Index(fields=["completed_at"], name="execution_ended"),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "request_id"], name="execution_request_once"),
+            models.CheckConstraint(
+                condition=Q(_LIVE, completed_at__isnull=True, completed_seq__isnull=True)
+                | Q(~_LIVE, completed_at__isnull=False, completed_seq__isnull=False),
+                name="execution_ended_iff_completed",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="pending", phase="created")
+                | Q(~Q(phase="created") & ~Q(phase__in=sorted(TERMINAL)), status="running")
+                | Q(status=F("phase"), phase__in=sorted(TERMINAL)),
+                name="execution_status_follows_phase",
+            ),
+            models.CheckConstraint(
+                condition=Q(completed_seq__isnull=True) | Q(completed_seq=F("last_seq")),
+                name="execution_completed_last",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.run_id
+
+
+class PhaseTransition(models.Model):
+    """A step of a run from one phase to another; `duration_ms` is the time spent in `from_phase`."""
+
+    execution = models.ForeignKey(AgentExecution, on_delete=models.CASCADE, related_name="transitions", db_index=False)
+    ordinal = models.PositiveIntegerField()
+    from_phase = models.CharField(max_length=24)
+    to_phase = models.CharField(max_length=24)
+    at = models.DateTimeField()
+    duration_ms = models.FloatField()
+    event_seq = models.PositiveIntegerField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["execution", "ordinal"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["execution", "ordinal"], name="transition_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.from_phase} → {self.to_phase}"
+
+
+class ExecutionEvent(models.Model):
+    """An immutable row of the log: `frame` is the text that every socket gets."""
+
+    execution = models.ForeignKey(AgentExecution, on_delete=models.CASCADE, related_name="events", db_index=False)
+    seq = models.PositiveIntegerField()
+    type = models.CharField(max_length=32)
+    frame = models.TextField()
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["execution", "seq"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["execution", "seq"], name="event_seq_once"),
+            models.UniqueConstraint(
+                fields=["execution"], condition=Q(type="agent_completed"), name="event_one_agent_completed"
+            ),
+            models.CheckConstraint(condition=Q(seq__gte=1), name="event_seq_from_1"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.type}"

@@ -1,0 +1,139 @@
+"""How a request becomes a run: once per (user, request_id), in a thread of the user's own, within the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+from django.db import IntegrityError, transaction
+
+from agents.errors import Busy, LimitReached, NotFound, RequestIdReused
+from agents.ids import Prefix, is_id, new_id
+from agents.models import AgentExecution, Thread
+from agents.runs import RunRequest
+
+TITLE_CHARACTERS = 80
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for a run from its start: limits in seconds and in live runs of its user."""
+
+    tier: str
+    timeout: float
+    restartable: bool
+    running_limit: int
+    live_limit: int
+
+
+class Registered(msgspec.Struct, frozen=True, kw_only=True):
+    """`queue_position` 0: starts now; n: n live runs must end or start before. `interrupts`: runs to be cancelled."""
+
+    run_id: str
+    thread_id: str
+    duplicate: bool
+    queue_position: int
+    interrupts: list[str] = []
+
+
+def register(*, user_id: int, request_id: str, request: RunRequest, terms: Callable[[], Terms]) -> Registered:
+    """One transaction. `terms` is asked only for a new request, and may raise a NetraError: then there is no run.
+
+    Raises RequestIdReused, NotFound (thread), LimitReached or Busy; the request_id then stays free.
+    """
+    try:
+        return _register(user_id, request_id, request, terms)
+    except IntegrityError:  # the same request came in twice at once: the other one has made the run
+        return _register(user_id, request_id, request, terms)
+
+
+@transaction.atomic
+def _register(user_id: int, request_id: str, request: RunRequest, terms: Callable[[], Terms]) -> Registered:
+    earlier = AgentExecution.objects.for_user(user_id).filter(request_id=request_id).select_related("thread").first()
+    if earlier is not None:
+        return _again(earlier, request)
+    agreed = terms()
+    live = AgentExecution.objects.live().for_user(user_id)
+    live_count = live.count()
+    if live_count >= agreed.live_limit:
+        raise LimitReached(
+            f"You have {live_count} runs that have not ended, the most allowed. Wait for one to end, or cancel one."
+        )
+    thread = _thread_for(user_id, request)
+    in_thread = live.filter(thread=thread, parent__isnull=True) if request.thread_id else live.none()
+    ahead = list(in_thread.order_by("pk").values_list("run_id", flat=True))
+    if ahead and request.on_busy == "reject":
+        raise Busy("This thread has a run that has not ended. Wait for it, cancel it, or choose another on_busy.")
+    position = len(ahead) or max(0, live_count - agreed.running_limit + 1)
+    execution = AgentExecution.objects.create(
+        run_id=new_id(Prefix.RUN),
+        thread=thread,
+        user_id=user_id,
+        agent_name=request.agent,
+        request_id=request_id,
+        request=msgspec.json.encode(request).decode(),
+        restartable=agreed.restartable,
+        tier=agreed.tier,
+        timeout=agreed.timeout,
+        correlation_id=new_id(Prefix.CORRELATION),
+    )
+    return Registered(
+        run_id=execution.run_id,
+        thread_id=thread.thread_id,
+        duplicate=False,
+        queue_position=position,
+        interrupts=ahead if request.on_busy == "interrupt" else [],
+    )
+
+
+def _again(earlier: AgentExecution, request: RunRequest) -> Registered:
+    if msgspec.json.decode(earlier.request, type=RunRequest) != request:
+        raise RequestIdReused(
+            f"You used this request_id for another request ({earlier.run_id}). Use a new one for each request.",
+            field="request_id",
+        )
+    return Registered(
+        run_id=earlier.run_id,
+        thread_id=earlier.thread.thread_id,
+        duplicate=True,
+        queue_position=_position_of(earlier),
+    )
+
+
+def _position_of(execution: AgentExecution) -> int:
+    if execution.status != "pending" or execution.owner:
+        return 0
+    waiting = AgentExecution.objects.for_user(execution.user_id).filter(status="pending", owner="")
+    return waiting.filter(pk__lte=execution.pk).count()
+
+
+def _thread_for(user_id: int, request: RunRequest) -> Thread:
+    if request.thread_id is None:
+        title = " ".join(request.message.replace("\0", "").split())[:TITLE_CHARACTERS]
+        return Thread.objects.create(user_id=user_id, title=title)
+    thread = None
+    if is_id(request.thread_id, Prefix.THREAD):
+        thread = Thread.objects.filter(user_id=user_id, thread_id=request.thread_id).first()
+    if thread is None:
+        raise NotFound("You have no thread with this thread_id.", field="thread_id")
+    return thread
+
+
+class CancelRequest(msgspec.Struct, frozen=True, kw_only=True):
+    run_id: str
+    status: str
+
+
+def request_cancel(*, user_id: int | None, run_id: str, now: datetime) -> CancelRequest:
+    """Notes that a run is to be cancelled; harmless when it has ended. `user_id` None: an operator asks.
+
+    Raises NotFound for unknown runs and for those of somebody else.
+    """
+    runs = AgentExecution.objects.all() if user_id is None else AgentExecution.objects.for_user(user_id)
+    execution = runs.filter(run_id=run_id).first() if is_id(run_id, Prefix.RUN) else None
+    if execution is None:
+        raise NotFound("You have no run with this run_id.", field="run_id")
+    AgentExecution.objects.live().filter(pk=execution.pk, cancel_requested_at__isnull=True).update(
+        cancel_requested_at=now
+    )
+    return CancelRequest(run_id=run_id, status=execution.status)

@@ -1,0 +1,189 @@
+"""The embedded runner: an asyncio task per run, in the process that serves the sockets.
+
+It takes pending runs and those of dead workers, holds their leases while they go on, and stops gracefully.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, TypeVar
+
+import msgspec
+import structlog
+
+from agents.core import CANCELLED, LOST, AgentExecutionCore, Ending
+from agents.database import AWAY, in_database
+from agents.ids import Prefix, new_id
+from agents.leases import Claim, claim_pending, claim_stalled, release, renew
+from agents.watchdog import ending_of_stalled
+
+R = TypeVar("R")
+
+log = structlog.get_logger(__name__)
+
+
+class Runner(Protocol):
+    """The seam between those who ask for runs and those who execute them."""
+
+    def enqueue(self, run_id: str) -> None:
+        """Says that a run waits; it is in the database already."""
+        ...
+
+    def cancel(self, run_id: str) -> None:
+        """Says that a run is to be cancelled; the wish is in the database already."""
+        ...
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers of runs executed at once here, in all and per user; times of leases, in seconds."""
+
+    total: int
+    per_user: int
+    lease: float
+    renew: float
+
+
+class _Slot(msgspec.Struct, eq=False):
+    claim: Claim
+    stop: asyncio.Future[Ending | None]
+    task: asyncio.Task[None] | None = None
+
+
+class EmbeddedRunner:
+    def __init__(self, *, core: AgentExecutionCore, limits: Limits) -> None:
+        self.owner = new_id(Prefix.WORKER)
+        self._core = core
+        self._limits = limits
+        self._slots: dict[int, _Slot] = {}
+        self._wake = asyncio.Event()
+        self._duties: list[asyncio.Task[None]] = []
+        self._accepting = True
+
+    def enqueue(self, run_id: str) -> None:
+        self._wake.set()
+
+    def cancel(self, run_id: str) -> None:
+        for slot in self._slots.values():
+            if slot.claim.run.run_id == run_id:
+                _tell(slot, CANCELLED)
+        self._wake.set()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether runs are taken and leases renewed."""
+        return bool(self._duties) and not any(duty.done() for duty in self._duties)
+
+    def start(self) -> None:
+        """Begins to take runs; to be called in the event loop that executes them."""
+        self._duties = [
+            asyncio.create_task(self._take_runs(), name="runner"),
+            asyncio.create_task(self._hold_leases(), name="leases"),
+        ]
+
+    async def stop(self, grace: float) -> None:
+        """Takes no more runs, gives those under way `grace` seconds, then ends them or leaves them to others."""
+        self._accepting = False
+        self._wake.set()
+        tasks = [slot.task for slot in self._slots.values() if slot.task is not None]
+        if tasks:
+            log.info("runner stopping", runs=len(tasks), grace_s=grace)
+            await asyncio.wait(tasks, timeout=grace)
+        for slot in list(self._slots.values()):
+            _tell(slot, None if slot.claim.restartable else LOST)
+        if left := [task for task in tasks if not task.done()]:
+            await asyncio.wait(left, timeout=max(grace, 2.0))
+        for duty in self._duties:
+            duty.cancel()
+        await asyncio.gather(*self._duties, return_exceptions=True)
+        await asyncio.wait_for(in_database(release, owner=self.owner), timeout=2.0)
+
+    async def _take_runs(self) -> None:
+        while self._accepting:
+            self._wake.clear()
+            claims = await self._ask_database(self._claim)
+            for claim in claims or ():
+                self._begin(claim, CANCELLED if claim.cancel_requested else None)
+            if not claims or len(self._slots) >= self._limits.total:
+                await _wait(self._wake, self._limits.renew)
+
+    async def _claim(self) -> list[Claim]:
+        return await in_database(
+            claim_pending,
+            owner=self.owner,
+            slots=self._limits.total - len(self._slots),
+            per_user=self._limits.per_user,
+            now=datetime.now(UTC),
+            lease=timedelta(seconds=self._limits.lease),
+        )
+
+    async def _hold_leases(self) -> None:
+        while True:
+            held = await self._ask_database(self._renew)
+            if held is not None:
+                self._compare(held)
+                for claim in await self._ask_database(self._claim_stalled) or ():
+                    self._begin(claim, ending_of_stalled(claim))
+            await asyncio.sleep(self._limits.renew)
+
+    async def _renew(self) -> dict[int, bool]:
+        lease = timedelta(seconds=self._limits.lease)
+        return await in_database(renew, owner=self.owner, now=datetime.now(UTC), lease=lease)
+
+    async def _claim_stalled(self) -> list[Claim]:
+        return await in_database(
+            claim_stalled,
+            owner=self.owner,
+            slots=self._limits.total if self._accepting else 0,
+            now=datetime.now(UTC),
+            lease=timedelta(seconds=self._limits.lease),
+        )
+
+    def _compare(self, held: dict[int, bool]) -> None:
+        """Stops what is not ours any more, and what somebody in another process wants cancelled."""
+        for pk, slot in self._slots.items():
+            if pk not in held:
+                _tell(slot, None)
+            elif held[pk]:
+                _tell(slot, CANCELLED)
+
+    def _begin(self, claim: Claim, ending: Ending | None) -> None:
+        slot = _Slot(claim, asyncio.get_running_loop().create_future())
+        if ending is not None:
+            slot.stop.set_result(ending)
+        self._slots[claim.run.pk] = slot
+        slot.task = asyncio.create_task(self._execute(slot), name=claim.run.run_id)
+
+    async def _execute(self, slot: _Slot) -> None:
+        try:
+            await self._core.execute(slot.claim, slot.stop)
+        except Exception:  # the run stays live in the database: its lease runs out and the watchdog ends it
+            log.exception("run was given up", run_id=slot.claim.run.run_id)
+            await self._ask_database(lambda: in_database(release, owner=self.owner, keys=[slot.claim.run.pk]))
+        finally:
+            if self._slots.get(slot.claim.run.pk) is slot:
+                del self._slots[slot.claim.run.pk]
+            self._wake.set()
+
+    async def _ask_database(self, ask: Callable[[], Awaitable[R]]) -> R | None:
+        """None when the database is away: the next round asks again."""
+        try:
+            return await ask()
+        except AWAY as error:
+            log.warning("database away", error=str(error))
+            await asyncio.sleep(0.5)
+            return None
+
+
+def _tell(slot: _Slot, ending: Ending | None) -> None:
+    if not slot.stop.done():
+        slot.stop.set_result(ending)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,100 @@
+"""The ASGI application: HTTP by Django, sockets by notifications, and the embedded runner beside them.
+
+The runner starts with the event loop that serves requests, whichever server runs it, and in no other process: on
+daphne, which has no lifespan, as soon as its reactor runs; on other servers with the lifespan or the first request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "netra.settings")
+
+from django.core.asgi import get_asgi_application
+
+django_application = get_asgi_application()
+
+from agents.registry import get_agent_registry
+from netra.services import Services
+from notifications.routing import build_router
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class NetraApplication:
+    def __init__(self) -> None:
+        self._services: Services | None = None
+        self._sockets: Any = None
+        self._stopping: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.start()
+        if scope["type"] == "websocket":
+            await self._sockets(scope, receive, send)
+        elif scope["type"] == "http":
+            await django_application(scope, receive, cast("Any", send))
+        else:
+            await self._lifespan(receive, send)
+
+    def start(self) -> None:
+        """Starts the services in the running event loop, once."""
+        if self._services is None:
+            self._services = Services(get_agent_registry())
+            self._sockets = build_router(
+                manager=self._services.manager,
+                intake=self._services.intake,
+                limits=self._services.socket_limits,
+            )
+            self._services.start()
+
+    async def stop(self) -> None:
+        if self._services is not None:
+            await self._services.stop()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def live_with_daphne(netra: NetraApplication) -> None:
+    """Starts with daphne's reactor; on SIGTERM and SIGINT lets runs end before it stops."""
+    from twisted.internet import reactor as installed  # noqa: PLC0415 - daphne has installed the right one by now
+
+    reactor: Any = installed
+    loop = reactor._asyncioEventloop
+
+    async def stop_gracefully() -> None:
+        try:
+            await netra.stop()
+        finally:
+            reactor.stop()
+
+    def on_signal() -> None:
+        if netra._stopping is None:
+            netra._stopping = loop.create_task(stop_gracefully())
+
+    def begin() -> None:
+        netra.start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal)
+
+    reactor.callWhenRunning(lambda: loop.call_soon(begin))
+
+
+application = NetraApplication()
+
+if "daphne.server" in sys.modules:
+    live_with_daphne(application)

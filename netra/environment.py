@@ -1,0 +1,154 @@
+"""Reads settings from environment variables; a value that makes no sense is refused by name.
+
+An empty variable counts as one that is not set, so that `PORT= make run` means the default.
+"""
+
+import contextlib
+import os
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+import msgspec
+from django.core.exceptions import ImproperlyConfigured
+
+TRUE = frozenset({"1", "true", "yes", "on"})
+FALSE = frozenset({"0", "false", "no", "off"})
+
+SQLITE_OPTIONS = {
+    "timeout": 20,
+    # A writer takes its lock at BEGIN, so it waits its turn instead of failing when it first writes.
+    "transaction_mode": "IMMEDIATE",
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;",
+}
+POSTGRESQL_OPTIONS = {"pool": {"min_size": 1, "max_size": 20, "timeout": 10}}
+
+
+def text(name: str, default: str = "") -> str:
+    return os.environ.get(name, "").strip() or default
+
+
+def boolean(name: str, default: bool = False) -> bool:
+    value = text(name).lower()
+    if not value:
+        return default
+    if value not in TRUE | FALSE:
+        raise _refused(name, "1 or 0")
+    return value in TRUE
+
+
+def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
+    value = text(name, default).upper()
+    if value not in choices:
+        raise _refused(name, f"one of {', '.join(choices)}")
+    return value
+
+
+def integer(name: str, default: int, *, least: int = 1, most: int | None = None) -> int:
+    expected = f"a whole number, {least} or more" if most is None else f"a whole number, {least} to {most}"
+    try:
+        value = int(text(name) or default)
+    except ValueError:
+        raise _refused(name, expected) from None
+    if value < least or (most is not None and value > most):
+        raise _refused(name, expected)
+    return value
+
+
+def seconds(name: str, default: float) -> float:
+    expected = "a number of seconds above 0"
+    try:
+        value = float(text(name) or default)
+    except ValueError:
+        raise _refused(name, expected) from None
+    if not 0 < value < float("inf"):
+        raise _refused(name, expected)
+    return value
+
+
+def names(name: str, default: list[str] | None = None) -> list[str]:
+    """A comma-separated list."""
+    given = [part.strip() for part in text(name).split(",") if part.strip()]
+    return given or list(default or [])
+
+
+def numbers_by_name(name: str) -> dict[str, dict[str, float]]:
+    """A JSON object of JSON objects of numbers."""
+    try:
+        return msgspec.json.decode(text(name, "{}"), type=dict[str, dict[str, float]])
+    except msgspec.MsgspecError:
+        raise _refused(name, """JSON such as {"free": {"run": 40}}""") from None
+
+
+def folder(name: str, default: Path) -> Path:
+    """A folder that only its owner may enter; created if it is not there."""
+    path = Path(text(name, str(default))).expanduser().absolute()
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(f"{name} is {str(path)!r}, which cannot be used: {error.strerror}.") from error
+    return path
+
+
+def secret_file(path: Path) -> str:
+    """The secret that the file holds, made once, even if several processes start at the same time."""
+    if not path.exists():
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")  # mode 0600
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_urlsafe(64))
+        with contextlib.suppress(FileExistsError):  # another process was first
+            os.link(draft, path)
+        Path(draft).unlink()
+    if not (secret := path.read_text().strip()):
+        raise ImproperlyConfigured(f"{path} is empty. Delete it, and Netra makes a new key when it starts.")
+    return secret
+
+
+def database(name: str, default_file: Path, test_file: Path) -> dict[str, Any]:
+    """One entry of Django's DATABASES, tuned as Netra's way of writing needs it."""
+    url = text(name)
+    if not url:
+        config: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(default_file)}
+    else:
+        try:
+            config = dict(dj_database_url.parse(url))
+        except (ValueError, KeyError) as error:
+            raise _refused(name, "an URL such as postgres://user:password@host:5432/name", secret=True) from error
+    engine = config["ENGINE"].rpartition(".")[2]
+    if engine == "sqlite3":
+        config["OPTIONS"] = SQLITE_OPTIONS | config.get("OPTIONS", {})
+        config["TEST"] = {"NAME": str(test_file)}  # a file, so that all threads of a test see one database
+    elif engine == "postgresql":
+        config["OPTIONS"] = POSTGRESQL_OPTIONS | config.get("OPTIONS", {})
+        config["CONN_MAX_AGE"] = 0  # the pool keeps the connections
+        config["CONN_HEALTH_CHECKS"] = True
+    else:
+        raise ImproperlyConfigured(f"{name} names {engine}; Netra runs on postgres:// and sqlite:// only.")
+    return config
+
+
+def channel_layer(name: str) -> dict[str, Any]:
+    """One entry of CHANNEL_LAYERS: Redis if the variable has its URL, else the memory of this process."""
+    url = text(name)
+    if not url:
+        return {
+            "BACKEND": "channels.layers.InMemoryChannelLayer",
+            # A day: an expired, unread message would take its socket out of all groups.
+            "CONFIG": {"capacity": 10_000, "expiry": 86_400},
+        }
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise _refused(name, "an URL such as redis://host:6379/0", secret=True)
+    # Longer than the layer's blocking reads of 5 s, and never None: a half-open link would hang for ever.
+    host = {"address": url, "socket_timeout": 15, "socket_connect_timeout": 3}
+    return {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [host], "prefix": "netra"},
+    }
+
+
+def _refused(name: str, expected: str, *, secret: bool = False) -> ImproperlyConfigured:
+    """Values that may hold a password are not repeated."""
+    given = "has a value that cannot be read" if secret else f"is {os.environ[name]!r}"
+    return ImproperlyConfigured(f"The environment variable {name} {given}; expected {expected}.")

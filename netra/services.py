@@ -1,0 +1,80 @@
+"""Puts the parts of one process together and starts and stops them with its event loop."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from channels.layers import get_channel_layer
+from django.conf import settings
+
+from agents.core import AgentExecutionCore
+from agents.database import AWAY
+from agents.intake import Intake, Quota
+from agents.journal import Journal
+from agents.registry import AgentRegistry
+from agents.runner import EmbeddedRunner, Limits
+from agents.tiers import build_tiers
+from agents.tracker import AgentExecutionTracker
+from notifications.consumers import SocketLimits
+from notifications.manager import WebSocketManager
+
+log = structlog.get_logger(__name__)
+
+
+class Services:
+    """The parts of a process that serves sockets and runs agents, as the settings say."""
+
+    def __init__(self, registry: AgentRegistry) -> None:
+        tiers = build_tiers(settings.NETRA_TIERS)
+        layer = get_channel_layer()
+        assert layer is not None
+        self.manager = WebSocketManager(
+            layer=layer,
+            heartbeat=settings.NETRA_HEARTBEAT_SECONDS,
+            starts_per_minute=settings.NETRA_STARTS_PER_MINUTE,
+        )
+        registry.set_websocket_manager(self.manager)
+        self.journal = Journal(publish=self.manager.publish)
+        self.tracker = AgentExecutionTracker(self.journal)
+        self.core = AgentExecutionCore(registry=registry, tracker=self.tracker, bridge=self.manager, tiers=tiers)
+        self.runner = EmbeddedRunner(
+            core=self.core,
+            limits=Limits(
+                total=settings.NETRA_RUNS_TOTAL,
+                per_user=settings.NETRA_RUNS_PER_USER,
+                lease=settings.NETRA_LEASE_SECONDS,
+                renew=settings.NETRA_LEASE_RENEW_SECONDS,
+            ),
+        )
+        self.intake = Intake(
+            registry=registry,
+            tracker=self.tracker,
+            runner=self.runner,
+            tiers=tiers,
+            quota=Quota(
+                running=settings.NETRA_RUNS_PER_USER,
+                live=settings.NETRA_LIVE_RUNS_PER_USER,
+                default_tier=settings.NETRA_DEFAULT_TIER,
+            ),
+        )
+        self.socket_limits = SocketLimits(
+            sockets_per_user=settings.NETRA_SOCKETS_PER_USER,
+            messages_per_minute=settings.NETRA_MESSAGES_PER_MINUTE,
+            protocol_errors_per_10_s=settings.NETRA_PROTOCOL_ERRORS,
+        )
+
+    def start(self) -> None:
+        """To be called in the event loop that serves the sockets."""
+        self.manager.start()
+        self.runner.start()
+        log.info("runner started", worker=self.runner.owner)
+
+    async def stop(self) -> None:
+        """Lets runs end within the grace period; what is left is ended or left for the next process."""
+        try:
+            await self.runner.stop(settings.NETRA_STOP_GRACE_SECONDS)
+            await asyncio.wait_for(self.journal.drain(), timeout=5.0)
+        except (TimeoutError, *AWAY) as error:
+            log.error("stopped without the database", error=repr(error))
+        await self.manager.stop()

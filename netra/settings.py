@@ -1,0 +1,140 @@
+"""Django's settings. What differs between installations is an environment variable: netra/environment.py."""
+
+import os
+from pathlib import Path
+
+import django_stubs_ext
+
+from netra import environment, log
+
+django_stubs_ext.monkeypatch()  # Django's generic classes, such as ModelAdmin[Model], in Python as in mypy
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = environment.folder("NETRA_DATA_DIR", BASE_DIR / ".netra")
+
+# — who may reach this server, and as what
+
+DEBUG = environment.boolean("DEBUG")
+HOST = environment.text("HOST", "127.0.0.1")
+PORT = environment.integer("PORT", 8000, most=65_535)
+SECRET_KEY = environment.text("SECRET_KEY") or environment.secret_file(DATA_DIR / "secret_key")
+LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+EVERY_INTERFACE = {"0.0.0.0", "::"}  # noqa: S104
+ALLOWED_HOSTS = environment.names(
+    "ALLOWED_HOSTS", LOCAL_HOSTS if HOST in {*LOCAL_HOSTS, *EVERY_INTERFACE} else [*LOCAL_HOSTS, HOST]
+)
+CSRF_TRUSTED_ORIGINS = environment.names("CSRF_TRUSTED_ORIGINS")
+if environment.boolean("NETRA_HTTPS") and not DEBUG:
+    # A proxy ends TLS in front of Netra and says so; cookies never travel in the clear.
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+
+# — the application
+
+INSTALLED_APPS = [
+    "daphne",  # first: it brings its own runserver
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "agents.apps.AgentsConfig",
+    "notifications.apps.NotificationsConfig",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "netra.static_files.StaticFilesMiddleware",
+    "notifications.csp.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "netra.urls"
+ASGI_APPLICATION = "netra.asgi.application"
+TEST_RUNNER = "netra.test_runner.PytestRunner"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+LOGIN_URL = "/accounts/login/"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = LOGIN_URL
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{validator}"}
+    for validator in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# — database, channel layer, static files, log
+
+DATABASES = {
+    "default": environment.database(
+        "DATABASE_URL",
+        default_file=DATA_DIR / "netra.sqlite3",
+        # Named after the process: test runs of one checkout do not meet.
+        test_file=DATA_DIR / f"test-{os.getpid()}.sqlite3",
+    )
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CHANNEL_LAYERS = {"default": environment.channel_layer("REDIS_URL")}
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT.mkdir(exist_ok=True)  # whitenoise warns of a folder that is not there
+# Names without a hash, asked for anew each time (mostly a 304): modules that import each other by relative
+# paths then always come from one release.
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = DEBUG
+WHITENOISE_AUTOREFRESH = DEBUG
+WHITENOISE_MAX_AGE = 0
+WHITENOISE_ALLOW_ALL_ORIGINS = False
+
+LOGGING_CONFIG = None
+log.configure(
+    level=environment.choice("NETRA_LOG_LEVEL", "INFO", log.LEVELS),
+    as_json=environment.boolean("NETRA_LOG_JSON"),
+)
+
+# — limits of the domain; times in seconds
+
+NETRA_TEST_AGENTS = environment.boolean("NETRA_TEST_AGENTS")
+NETRA_TIERS = environment.numbers_by_name("NETRA_TIERS")  # changes to the table in agents/tiers.py
+NETRA_DEFAULT_TIER = environment.text("NETRA_DEFAULT_TIER", "free")
+NETRA_HEARTBEAT_SECONDS = environment.seconds("NETRA_HEARTBEAT_SECONDS", 20)
+NETRA_LEASE_SECONDS = environment.seconds("NETRA_LEASE_SECONDS", 15)
+NETRA_LEASE_RENEW_SECONDS = environment.seconds("NETRA_LEASE_RENEW_SECONDS", 5)
+NETRA_STOP_GRACE_SECONDS = environment.seconds("NETRA_STOP_GRACE_SECONDS", 10)
+NETRA_RUNS_TOTAL = environment.integer("NETRA_RUNS_TOTAL", 100)
+NETRA_RUNS_PER_USER = environment.integer("NETRA_RUNS_PER_USER", 20)
+NETRA_LIVE_RUNS_PER_USER = environment.integer("NETRA_LIVE_RUNS_PER_USER", 100)
+NETRA_SOCKETS_PER_USER = environment.integer("NETRA_SOCKETS_PER_USER", 50)
+NETRA_MESSAGES_PER_MINUTE = environment.integer("NETRA_MESSAGES_PER_MINUTE", 600)
+NETRA_STARTS_PER_MINUTE = environment.integer("NETRA_STARTS_PER_MINUTE", 30)
+NETRA_PROTOCOL_ERRORS = environment.integer("NETRA_PROTOCOL_ERRORS", 20)

@@ -1,0 +1,79 @@
+"""Issues the secrets that people and programs show to Netra, and tells whose they are."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.contrib.auth import get_user_model
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from notifications.models import AccessToken
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+API_TOKEN_PREFIX = "netra_"  # noqa: S105 - so that a leaked token can be recognised
+LAST_USED_PRECISION = timedelta(minutes=1)
+
+
+def issue(user: User, kind: AccessToken.Kind, label: str = "", *, lifetime: timedelta | None = None) -> str:
+    """Returns the secret: now, and never again. `lifetime` None: an API token that never expires."""
+    now = timezone.now()
+    _sweep(user, now)
+    secret = new_secret(kind)
+    expires_at = now + lifetime if lifetime is not None else None
+    AccessToken.objects.create(user=user, kind=kind, label=label, digest=digest(secret), expires_at=expires_at)
+    return secret
+
+
+def redeem(kind: AccessToken.Kind, secret: str) -> User | None:
+    """Whose single-use secret this is, and uses it up. None: unknown, used, expired, or the user is inactive.
+
+    Of two who redeem the same secret at the same time, one gets the user.
+    """
+    user = get_user_model().objects.filter(is_active=True, access_tokens__in=_valid(kind, secret)).first()
+    if user is None:
+        return None
+    deleted, _ = _valid(kind, secret).filter(user=user).delete()
+    return user if deleted else None
+
+
+def authenticate_token(secret: str) -> User | None:
+    """Whose API token this is. None: unknown, expired, or the user is inactive."""
+    token = _valid(AccessToken.Kind.API_TOKEN, secret).filter(user__is_active=True).select_related("user").first()
+    if token is None:
+        return None
+    _note_use(token)
+    return token.user
+
+
+def new_secret(kind: AccessToken.Kind) -> str:
+    """256 random bits that nobody knows yet."""
+    prefix = API_TOKEN_PREFIX if kind == AccessToken.Kind.API_TOKEN else ""
+    return prefix + secrets.token_urlsafe(32)
+
+
+def digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
+
+
+def _valid(kind: AccessToken.Kind, secret: str) -> QuerySet[AccessToken]:
+    unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+    return AccessToken.objects.filter(unexpired, kind=kind, digest=digest(secret))
+
+
+def _sweep(user: User, now: datetime) -> None:
+    """Single-use secrets that were never used do not pile up. Expired API tokens stay to be seen."""
+    unused = AccessToken.objects.filter(user=user, expires_at__lte=now)
+    unused.exclude(kind=AccessToken.Kind.API_TOKEN).delete()
+
+
+def _note_use(token: AccessToken) -> None:
+    """At most once a minute: a busy token costs no write per request."""
+    now = timezone.now()
+    stale = Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_PRECISION)
+    AccessToken.objects.filter(stale, pk=token.pk).update(last_used_at=now)

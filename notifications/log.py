@@ -1,0 +1,52 @@
+"""What consumers read of the log and of runs' heads, always starting from the user. Sync; each a query or two."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from datetime import datetime
+
+from django.db.models import Q
+
+from agents.ids import Prefix, is_id
+from agents.models import AgentExecution, ExecutionEvent
+from notifications.protocol import LiveRun
+
+USERS_IN_ONE_QUERY = 5_000
+
+
+def read_runs(user_id: int, ended_since: datetime) -> tuple[list[LiveRun], dict[str, int]]:
+    """A user's live runs, and the heads of these and of the runs that ended since then."""
+    columns = ("run_id", "thread__thread_id", "agent_name", "status", "phase", "last_seq", "completed_at")
+    recent = Q(completed_at__gte=ended_since) | Q(completed_at__isnull=True)
+    rows = list(AgentExecution.objects.for_user(user_id).filter(recent).order_by("pk").values_list(*columns))
+    live = [
+        LiveRun(run_id=run_id, thread_id=thread_id, agent_name=agent, status=status, phase=phase, last_seq=head)
+        for run_id, thread_id, agent, status, phase, head, completed_at in rows
+        if completed_at is None
+    ]
+    return live, {row[0]: row[5] for row in rows}
+
+
+def read_heads(user_ids: Collection[int], ended_since: datetime) -> dict[int, dict[str, int]]:
+    """The heads of all live runs of these users and of those that ended since then, by user."""
+    heads: dict[int, dict[str, int]] = defaultdict(dict)
+    ids = sorted(user_ids)
+    recent = Q(completed_at__gte=ended_since) | Q(completed_at__isnull=True)
+    for start in range(0, len(ids), USERS_IN_ONE_QUERY):
+        runs = AgentExecution.objects.filter(recent, user_id__in=ids[start : start + USERS_IN_ONE_QUERY])
+        for user_id, run_id, head in runs.order_by().values_list("user_id", "run_id", "last_seq"):
+            heads[user_id][run_id] = head
+    return heads
+
+
+def read_heads_of(user_id: int, run_ids: Collection[str]) -> dict[str, int]:
+    """The heads of those of the runs that are this user's."""
+    known = [run_id for run_id in run_ids if is_id(run_id, Prefix.RUN)]
+    return dict(AgentExecution.objects.for_user(user_id).filter(run_id__in=known).values_list("run_id", "last_seq"))
+
+
+def read_events(user_id: int, run_id: str, after: int, limit: int) -> list[tuple[int, str]]:
+    """Up to `limit` events (seq, frame) of a user's run, from seq `after` + 1 on."""
+    events = ExecutionEvent.objects.filter(execution__run_id=run_id, execution__user_id=user_id, seq__gt=after)
+    return list(events.order_by("seq").values_list("seq", "frame")[:limit])

@@ -1,0 +1,99 @@
+"""Brings a socket's events out: from the delivery session, or from the log where the session says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import structlog
+
+from agents.database import AWAY, in_database
+from notifications import protocol
+from notifications.log import read_events
+from notifications.session import CaughtUp, DeliverySession, Fetch, Send
+
+STOPPED_READING_SECONDS: Final = 60.0
+CLOSE_STOPPED_READING: Final = 4408
+CLOSE_COME_BACK: Final = 1012
+
+log = structlog.get_logger(__name__)
+
+
+class EventSender:
+    """One per socket. `send_text` puts a frame on the wire, `close` ends the socket with a code."""
+
+    def __init__(
+        self,
+        *,
+        user_id: int,
+        session: DeliverySession,
+        send_text: Callable[[str], Awaitable[None]],
+        close: Callable[[int], Awaitable[None]],
+    ) -> None:
+        self._user_id = user_id
+        self._session = session
+        self._send_text = send_text
+        self._close = close
+        self._work = asyncio.Event()
+        self._head: dict[str, int] | None = None
+        self._task = asyncio.create_task(self._run(), name=f"sender of user {user_id}")
+
+    def wake(self) -> None:
+        """The session may have something to do."""
+        self._work.set()
+
+    def send_head(self, heads: Mapping[str, int]) -> None:
+        """Has a `head` frame sent, after the events that are due."""
+        self._head = {**(self._head or {}), **heads}
+        self._work.set()
+
+    def stop(self) -> None:
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                await self._step()
+        except TimeoutError:
+            await self._close(CLOSE_STOPPED_READING)
+        except OSError:  # the client is gone; the server tells the consumer as well
+            log.debug("client gone", user_id=self._user_id)
+        except Exception:
+            log.exception("sender failed", user_id=self._user_id)
+            await self._close(CLOSE_COME_BACK)
+
+    async def _step(self) -> None:
+        match self._session.next():
+            case Send(texts):
+                await self._send(texts)
+            case CaughtUp(id_, places):
+                await self._send([protocol.encode(protocol.CaughtUp(id=id_, runs=places))])
+            case Fetch(run_id, after, limit):
+                rows = await self._read_log(run_id, after, limit)
+                await self._send(self._session.fetched(run_id, after, rows).texts)
+            case None:
+                await self._rest()
+
+    async def _rest(self) -> None:
+        """Nothing is due: tells the heads if it is time, else waits."""
+        if self._head is not None:
+            heads, self._head = self._head, None
+            await self._send([protocol.encode(protocol.Head(runs=heads))])
+        else:
+            self._work.clear()
+            await self._work.wait()
+
+    async def _send(self, texts: list[str]) -> None:
+        async with asyncio.timeout(STOPPED_READING_SECONDS):
+            for text in texts:
+                await self._send_text(text)
+        await asyncio.sleep(0)  # others of this process have their turn
+
+    async def _read_log(self, run_id: str, after: int, limit: int) -> list[tuple[int, str]]:
+        while True:
+            try:
+                return await in_database(read_events, self._user_id, run_id, after, limit)
+            except AWAY as error:
+                log.warning("log not read", run_id=run_id, error=str(error))
+                await asyncio.sleep(0.5)

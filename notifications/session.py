@@ -1,0 +1,226 @@
+"""What one socket has been sent of each run, and what goes out next. Decides; does no I/O.
+
+Live delivery, replay and reconnection are one path: whatever a session learns of a run only raises its head, and
+`next` says how to get the socket there: from what came in live, or out of the log.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+WINDOW_EVENTS: Final = 1_000
+WINDOW_BYTES: Final = 1_048_576
+"""What may be on its way to a client that acks (protocol.md, Duties)."""
+HELD_EVENTS: Final = 2_000
+HELD_CHARACTERS: Final = 1_000_000
+"""Live frames kept for one socket; beyond it they are dropped and read from the log when their turn comes."""
+SEND_EVENTS: Final = 100
+FETCH_EVENTS: Final = 500
+KNOWN_RUNS: Final = 2_000
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Frames to be sent now, in this order."""
+
+    texts: list[str]
+
+
+class Fetch(msgspec.Struct, frozen=True):
+    """Events to be read from the log, then handed to `fetched`."""
+
+    run_id: str
+    after: int
+    limit: int
+
+
+class CaughtUp(msgspec.Struct, frozen=True):
+    """A resume is done: each of its runs has been sent up to the seq that stands here."""
+
+    id: str | None
+    places: dict[str, int]
+
+
+class _Place(msgspec.Struct, eq=False):
+    """Where a socket is in one run; `held` are live frames that follow each other, the first with seq `held_from`."""
+
+    sent: int
+    head: int
+    acked: int
+    held: deque[str]
+    held_from: int = 0
+    sizes: deque[int] | None = None
+
+
+class _Resume(msgspec.Struct, eq=False):
+    id: str | None
+    targets: dict[str, int]
+
+
+class DeliverySession:
+    def __init__(self) -> None:
+        self._places: dict[str, _Place] = {}
+        self._ready: dict[str, None] = {}
+        self._resumes: list[_Resume] = []
+        self._held_characters = 0
+        self._held_events = 0
+        self._acks = False
+        self._unacked_events = 0
+        self._unacked_bytes = 0
+
+    def begin(self, heads: Mapping[str, int]) -> None:
+        """Sets the places of runs that exist when the socket connects: it is sent only what comes after."""
+        for run_id, head in heads.items():
+            self._places[run_id] = _Place(head, head, head, deque())
+
+    def receive(self, run_id: str, first_seq: int, texts: Sequence[str]) -> None:
+        """Takes in a batch that was published live; duplicates and gaps are no matter."""
+        place = self._place_of(run_id)
+        place.head = max(place.head, first_seq + len(texts) - 1)
+        next_seq = place.held_from + len(place.held) if place.held else max(first_seq, place.sent + 1)
+        fresh = texts[max(0, next_seq - first_seq) :]
+        if fresh and first_seq <= next_seq and self._has_room():
+            if not place.held:
+                place.held_from = next_seq
+            self._hold(place, fresh)
+        self._touch(run_id, place)
+
+    def learn_heads(self, heads: Mapping[str, int]) -> None:
+        """Takes in what the log's heads are, so that a loss is found in silence too."""
+        for run_id, head in heads.items():
+            place = self._place_of(run_id)
+            place.head = max(place.head, head)
+            self._touch(run_id, place)
+
+    def resume(self, id_: str | None, cursors: Mapping[str, int], heads: Mapping[str, int]) -> None:
+        """Sets places to the client's cursors (0 to head); all that follows them is sent in order, then CaughtUp."""
+        for run_id, cursor in cursors.items():
+            place = self._place_of(run_id)
+            self._set_back(place, cursor)
+            place.head = max(place.head, heads[run_id])
+            self._touch(run_id, place)
+        self._resumes.append(_Resume(id_, {run_id: heads[run_id] for run_id in cursors}))
+
+    def ack(self, cursors: Mapping[str, int]) -> None:
+        """Notes what the client has; the first ack turns flow control on."""
+        self._acks = True
+        for run_id, cursor in cursors.items():
+            place = self._places.get(run_id)
+            if place is None:
+                continue
+            newly = min(cursor, place.sent) - place.acked
+            if newly > 0:
+                place.acked += newly
+                self._unacked_events -= newly
+                while place.sizes and len(place.sizes) > place.sent - place.acked:
+                    self._unacked_bytes -= place.sizes.popleft()
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the client must ack before anything more is sent."""
+        return self._acks and (self._unacked_events >= WINDOW_EVENTS or self._unacked_bytes >= WINDOW_BYTES)
+
+    def next(self) -> Send | Fetch | CaughtUp | None:
+        """What to do now; None: nothing, until something is taken in."""
+        if (done := self._finished_resume()) is not None:
+            return done
+        if self.is_blocked or not self._ready:
+            return None
+        run_id = next(iter(self._ready))
+        place = self._places[run_id]
+        del self._ready[run_id]
+        if place.held and place.held_from <= place.sent + 1:
+            texts = self._take_held(place)
+            self._touch(run_id, place)
+            return Send(texts)
+        hole = place.held_from - place.sent - 1 if place.held else place.head - place.sent
+        self._ready[run_id] = None
+        return Fetch(run_id, place.sent, max(1, min(hole, self._room(FETCH_EVENTS))))
+
+    def fetched(self, run_id: str, after: int, rows: Sequence[tuple[int, str]]) -> Send:
+        """Takes in what the log holds after a place, and returns what of it is to be sent."""
+        place = self._places[run_id]
+        if place.sent != after:  # a resume has moved the place meanwhile
+            return Send([])
+        texts = []
+        for expected, (seq, text) in enumerate(rows, after + 1):
+            if seq != expected:
+                break
+            texts.append(text)
+        if not texts:  # the log does not have it (yet): ask no more until somebody says that it does
+            place.head = place.sent
+            while place.held:
+                self._drop_first(place)
+        self._count_sent(place, texts)
+        while place.held and place.held_from <= place.sent:
+            self._drop_first(place)
+        self._ready.pop(run_id, None)
+        self._touch(run_id, place)
+        return Send(texts)
+
+    def _place_of(self, run_id: str) -> _Place:
+        place = self._places.get(run_id)
+        if place is None:
+            self._forget_oldest()
+            place = self._places[run_id] = _Place(0, 0, 0, deque())
+        return place
+
+    def _forget_oldest(self) -> None:
+        if len(self._places) >= KNOWN_RUNS:
+            for run_id in [run_id for run_id in self._places if run_id not in self._ready][: KNOWN_RUNS // 2]:
+                self._unacked_events -= self._places[run_id].sent - self._places[run_id].acked
+                self._unacked_bytes -= sum(self._places.pop(run_id).sizes or ())
+
+    def _touch(self, run_id: str, place: _Place) -> None:
+        if place.head > place.sent:
+            self._ready[run_id] = None
+
+    def _has_room(self) -> bool:
+        return self._held_events < HELD_EVENTS and self._held_characters < HELD_CHARACTERS
+
+    def _room(self, most: int) -> int:
+        return min(most, max(1, WINDOW_EVENTS - self._unacked_events)) if self._acks else most
+
+    def _hold(self, place: _Place, texts: Sequence[str]) -> None:
+        place.held.extend(texts)
+        self._held_events += len(texts)
+        self._held_characters += sum(map(len, texts))
+
+    def _drop_first(self, place: _Place) -> str:
+        text = place.held.popleft()
+        place.held_from += 1
+        self._held_events -= 1
+        self._held_characters -= len(text)
+        return text
+
+    def _take_held(self, place: _Place) -> list[str]:
+        while place.held and place.held_from <= place.sent:
+            self._drop_first(place)
+        texts = [self._drop_first(place) for _ in range(min(len(place.held), self._room(SEND_EVENTS)))]
+        self._count_sent(place, texts)
+        return texts
+
+    def _count_sent(self, place: _Place, texts: Sequence[str]) -> None:
+        place.sent += len(texts)
+        self._unacked_events += len(texts)
+        if self._acks:
+            place.sizes = place.sizes if place.sizes is not None else deque()
+            place.sizes.extend(map(len, texts))
+            self._unacked_bytes += sum(map(len, texts))
+
+    def _set_back(self, place: _Place, cursor: int) -> None:
+        self._unacked_events -= place.sent - place.acked
+        self._unacked_bytes -= sum(place.sizes or ())
+        place.sizes = None
+        place.sent = place.acked = cursor
+
+    def _finished_resume(self) -> CaughtUp | None:
+        for resume in self._resumes:
+            places = {run_id: self._places[run_id].sent for run_id in resume.targets}
+            if all(places[run_id] >= target for run_id, target in resume.targets.items()):
+                self._resumes.remove(resume)
+                return CaughtUp(resume.id, places)
+        return None

@@ -1,0 +1,224 @@
+import secrets
+import stat
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from netra import environment
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """Sets the one variable that these tests read."""
+    return lambda value: monkeypatch.setenv("SETTING", value)
+
+
+class TestValues:
+    def test_what_is_not_set_is_the_default(self):
+        assert environment.text("SETTING", "a") == "a"
+        assert environment.boolean("SETTING", True) is True
+        assert environment.integer("SETTING", 7) == 7
+        assert environment.seconds("SETTING", 1.5) == 1.5
+        assert environment.names("SETTING", ["a"]) == ["a"]
+        assert environment.choice("SETTING", "A", ("A", "B")) == "A"
+
+    def test_what_is_empty_is_not_set(self, given):
+        given(" ")
+
+        assert environment.text("SETTING", "a") == "a"
+        assert environment.boolean("SETTING", True) is True
+        assert environment.integer("SETTING", 7) == 7
+        assert environment.seconds("SETTING", 1.5) == 1.5
+        assert environment.names("SETTING", ["a"]) == ["a"]
+
+    @pytest.mark.parametrize(
+        ("value", "meaning"),
+        [
+            ("1", True),
+            ("true", True),
+            ("Yes", True),
+            ("on", True),
+            ("0", False),
+            ("FALSE", False),
+            ("off", False),
+        ],
+    )
+    def test_booleans(self, given, value, meaning):
+        given(value)
+
+        assert environment.boolean("SETTING", not meaning) is meaning
+
+    def test_numbers(self, given):
+        given(" 12 ")
+
+        assert environment.integer("SETTING", 1) == 12
+        assert environment.seconds("SETTING", 1) == 12.0
+
+    def test_names_are_separated_by_commas(self, given):
+        given("a.example, b.example,")
+
+        assert environment.names("SETTING") == ["a.example", "b.example"]
+
+    def test_numbers_by_name(self, given):
+        assert environment.numbers_by_name("SETTING") == {}
+
+        given('{"free": {"run": 20, "tool": 1.5}}')
+
+        assert environment.numbers_by_name("SETTING") == {"free": {"run": 20, "tool": 1.5}}
+
+    def test_choices_in_any_case(self, given):
+        given("b")
+
+        assert environment.choice("SETTING", "A", ("A", "B")) == "B"
+
+    @pytest.mark.parametrize(
+        ("read", "value", "expected"),
+        [
+            (lambda: environment.boolean("SETTING"), "maybe", "1 or 0"),
+            (lambda: environment.integer("SETTING", 1), "eight", "a whole number, 1 or more"),
+            (lambda: environment.integer("SETTING", 1), "2.5", "a whole number, 1 or more"),
+            (lambda: environment.integer("SETTING", 1), "0", "a whole number, 1 or more"),
+            (lambda: environment.integer("SETTING", 1, most=9), "10", "a whole number, 1 to 9"),
+            (lambda: environment.seconds("SETTING", 1), "soon", "a number of seconds above 0"),
+            (lambda: environment.seconds("SETTING", 1), "0", "a number of seconds above 0"),
+            (lambda: environment.seconds("SETTING", 1), "inf", "a number of seconds above 0"),
+            (lambda: environment.seconds("SETTING", 1), "nan", "a number of seconds above 0"),
+            (lambda: environment.choice("SETTING", "A", ("A", "B")), "c", "one of A, B"),
+            (lambda: environment.numbers_by_name("SETTING"), "free", 'JSON such as {"free": {"run": 40}}'),
+            (
+                lambda: environment.numbers_by_name("SETTING"),
+                '{"a": 1}',
+                'JSON such as {"free": {"run": 40}}',
+            ),
+        ],
+    )
+    def test_a_value_that_makes_no_sense_is_refused_by_name(self, given, read, value, expected):
+        given(value)
+
+        with pytest.raises(ImproperlyConfigured) as refusal:
+            read()
+        assert str(refusal.value) == f"The environment variable SETTING is {value!r}; expected {expected}."
+
+
+class TestFolder:
+    def test_it_is_made_and_its_owners_alone(self, given, tmp_path):
+        given(str(tmp_path / "new" / "folder"))
+
+        folder = environment.folder("SETTING", tmp_path)
+
+        assert folder == tmp_path / "new" / "folder"
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+    def test_one_that_cannot_be_made_is_named(self, given, tmp_path):
+        (tmp_path / "file").touch()
+        given(f"{tmp_path}/file/data")
+
+        with pytest.raises(ImproperlyConfigured, match="SETTING is '.*/file/data', which cannot be used: Not a dir"):
+            environment.folder("SETTING", tmp_path)
+
+
+class TestSecretFile:
+    def test_it_is_made_once_and_only_its_owner_may_read_it(self, tmp_path):
+        path = tmp_path / "key"
+
+        first, second = environment.secret_file(path), environment.secret_file(path)
+
+        assert first == second
+        assert len(first) >= 50
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    def test_all_who_start_together_agree_on_it(self, tmp_path):
+        for attempt in range(20):
+            path = tmp_path / f"key{attempt}"
+            with ThreadPoolExecutor(8) as pool:
+                assert len(set(pool.map(environment.secret_file, [path] * 8))) == 1
+
+    def test_no_draft_is_left(self, tmp_path):
+        environment.secret_file(tmp_path / "key")
+
+        assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+    def test_the_one_who_comes_second_takes_the_firsts(self, tmp_path, monkeypatch):
+        path = tmp_path / "key"
+        monkeypatch.setattr(secrets, "token_urlsafe", lambda _: path.write_text("first") and "second")
+
+        assert environment.secret_file(path) == "first"
+        assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+    def test_an_empty_one_is_refused(self, tmp_path):
+        (tmp_path / "key").touch()
+
+        with pytest.raises(ImproperlyConfigured, match="key is empty. Delete it"):
+            environment.secret_file(tmp_path / "key")
+
+
+class TestDatabase:
+    def read(self, tmp_path):
+        return environment.database("SETTING", tmp_path / "netra.sqlite3", tmp_path / "test.sqlite3")
+
+    def test_by_default_it_is_a_file(self, tmp_path):
+        config = self.read(tmp_path)
+
+        assert config["ENGINE"] == "django.db.backends.sqlite3"
+        assert config["NAME"] == str(tmp_path / "netra.sqlite3")
+        assert config["TEST"] == {"NAME": str(tmp_path / "test.sqlite3")}
+
+    @pytest.mark.parametrize("url", ["", "sqlite:////elsewhere.sqlite3", "sqlite:////elsewhere.sqlite3?timeout=20"])
+    def test_every_sqlite_waits_for_its_turn_and_writes_ahead(self, given, tmp_path, url):
+        given(url)
+
+        options = self.read(tmp_path)["OPTIONS"]
+
+        assert (int(options["timeout"]), options["transaction_mode"]) == (20, "IMMEDIATE")
+        assert "journal_mode=WAL" in options["init_command"]
+
+    def test_postgresql_has_a_pool_and_no_connection_outside_it(self, given, tmp_path):
+        given("postgres://me:pw@db:5432/netra?sslmode=require")
+
+        config = self.read(tmp_path)
+
+        assert config["ENGINE"] == "django.db.backends.postgresql"
+        assert (config["HOST"], config["NAME"], config["USER"]) == ("db", "netra", "me")
+        assert (config["CONN_MAX_AGE"], config["CONN_HEALTH_CHECKS"]) == (0, True)
+        assert config["OPTIONS"]["pool"]["max_size"] > 1
+        assert config["OPTIONS"]["sslmode"] == "require"
+
+    def test_others_are_refused(self, given, tmp_path):
+        given("mysql://host/netra")
+
+        with pytest.raises(ImproperlyConfigured, match="SETTING names mysql; .* postgres:// and sqlite:// only"):
+            self.read(tmp_path)
+
+    @pytest.mark.parametrize("url", ["db://user:hunter2@host/netra", "hunter2", "postgres://u:hunter2@[host"])
+    def test_an_address_that_makes_no_sense_is_refused_without_repeating_it(self, given, tmp_path, url):
+        given(url)
+
+        with pytest.raises(ImproperlyConfigured, match="SETTING has a value that cannot be read") as refusal:
+            self.read(tmp_path)
+        assert "hunter2" not in str(refusal.value)
+
+
+class TestChannelLayer:
+    def test_by_default_it_is_memory_and_messages_outlive_any_pause(self):
+        layer = environment.channel_layer("SETTING")
+
+        assert layer["BACKEND"] == "channels.layers.InMemoryChannelLayer"
+        assert layer["CONFIG"] == {"capacity": 10_000, "expiry": 86_400}
+
+    def test_redis_gets_explicit_time_outs(self, given):
+        given("redis://cache:6379/1")
+
+        layer = environment.channel_layer("SETTING")
+
+        assert layer["BACKEND"] == "channels_redis.pubsub.RedisPubSubChannelLayer"
+        assert layer["CONFIG"]["hosts"] == [
+            {"address": "redis://cache:6379/1", "socket_timeout": 15, "socket_connect_timeout": 3}
+        ]
+
+    def test_an_address_that_makes_no_sense_is_refused_without_repeating_it(self, given):
+        given("http://user:hunter2@host")
+
+        with pytest.raises(ImproperlyConfigured, match="SETTING has a value that cannot be read") as refusal:
+            environment.channel_layer("SETTING")
+        assert "hunter2" not in str(refusal.value)

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from agents.database import in_database
-from agents.errors import IllegalEvent, UnknownExecution
+from agents.errors import IllegalEvent, NotReady, UnknownExecution
 from agents.events import (
     CRITICAL,
     AgentCompleted,
@@ -247,3 +247,18 @@ def _outcome_of(event: AgentCompleted, now: datetime) -> Outcome:
         error_code=event.error.code if event.error else "",
         error_message=event.error.message.replace("\0", "") if event.error else "",
     )
+
+
+_process_tracker: list[AgentExecutionTracker] = []
+
+
+def set_execution_tracker(tracker: AgentExecutionTracker) -> None:
+    """Makes `tracker` the one of this process; netra does, when it puts the process together."""
+    _process_tracker[:] = [tracker]
+
+
+def get_execution_tracker() -> AgentExecutionTracker:
+    """The tracker of this process. Raises NotReady in a process that executes no runs."""
+    if not _process_tracker:
+        raise NotReady("This process executes no runs.")
+    return _process_tracker[0]

@@ -15,7 +15,7 @@ from agents.journal import Journal
 from agents.registry import AgentRegistry
 from agents.runner import EmbeddedRunner, Limits
 from agents.tiers import build_tiers
-from agents.tracker import AgentExecutionTracker
+from agents.tracker import AgentExecutionTracker, set_execution_tracker
 from notifications.consumers import SocketLimits
 from notifications.manager import WebSocketManager
 
@@ -37,6 +37,7 @@ class Services:
         registry.set_websocket_manager(self.manager)
         self.journal = Journal(publish=self.manager.publish)
         self.tracker = AgentExecutionTracker(self.journal)
+        set_execution_tracker(self.tracker)
         self.core = AgentExecutionCore(registry=registry, tracker=self.tracker, bridge=self.manager, tiers=tiers)
         self.runner = EmbeddedRunner(
             core=self.core,

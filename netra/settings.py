@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "channels",
     "agents.apps.AgentsConfig",
     "notifications.apps.NotificationsConfig",
+    *environment.names("NETRA_APPS"),  # yours: their agents.py are found
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

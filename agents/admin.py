@@ -1,0 +1,160 @@
+"""Runs as operators see them: which lack agent_completed, and what happened in one. Nothing is edited by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+from django.contrib import admin
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+
+from agents.models import AgentExecution, Thread
+from agents.redaction import redact
+
+SHOWN_EVENTS = 500
+"""Events on a run's page: the first and the last half of so many."""
+
+
+class ReadOnlyAdmin(admin.ModelAdmin[Any]):
+    """Records are written by Netra alone."""
+
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class CompletionFilter(admin.SimpleListFilter):
+    title = "agent_completed"
+    parameter_name = "agent_completed"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        return [("lacking", "lacks agent_completed"), ("sent", "has agent_completed")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "lacking":
+                return queryset.filter(completed_seq__isnull=True)
+            case "sent":
+                return queryset.filter(completed_seq__isnull=False)
+            case _:
+                return queryset
+
+
+@admin.register(AgentExecution)
+class AgentExecutionAdmin(ReadOnlyAdmin):
+    list_display = (
+        "run_id",
+        "agent_name",
+        "user",
+        "status",
+        "phase",
+        "attempt",
+        "last_seq",
+        "has_agent_completed",
+        "last_activity",
+        "created_at",
+    )
+    list_filter = (CompletionFilter, "status", "phase", "agent_name", "tier", "created_at")
+    list_select_related = ("user",)
+    list_per_page = 50
+    search_fields = ("=run_id", "=correlation_id", "=thread__thread_id", "=user__username")
+    search_help_text = "A run's, thread's or correlation id, or a user's name."
+    ordering = ("-id",)
+    fieldsets: ClassVar[Any] = (
+        (None, {"fields": ("run_id", "user", "thread", "parent", "agent_name", "request_text")}),
+        ("Where it is", {"fields": ("status", "phase", "last_activity", "has_agent_completed", "cancel_requested_at")}),
+        ("Outcome", {"fields": ("error_code", "error_message", "warnings", "result_text")}),
+        ("Phases", {"fields": ("phases",)}),
+        ("Events", {"fields": ("event_log",)}),
+        ("Limits and worker", {"fields": ("tier", "timeout", "deadline_at", "attempt", "owner", "lease_expires_at")}),
+        ("Ids and times", {"fields": ("request_id", "correlation_id", "created_at", "started_at", "completed_at")}),
+    )
+
+    @admin.display(boolean=True, description="agent_completed")
+    def has_agent_completed(self, run: AgentExecution) -> bool:
+        return run.completed_seq is not None
+
+    @admin.display(description="last activity")
+    def last_activity(self, run: AgentExecution) -> str:
+        moment = run.last_progress_at or run.created_at
+        if run.completed_at is None:
+            return f"{(timezone.now() - moment).total_seconds():,.0f} s ago"
+        return f"{timesince(moment)} ago"
+
+    @admin.display(description="request")
+    def request_text(self, run: AgentExecution) -> SafeString:
+        return _json_block(redact(msgspec.json.decode(run.request)))
+
+    @admin.display(description="result")
+    def result_text(self, run: AgentExecution) -> SafeString | str:
+        return _json_block(msgspec.json.decode(run.result)) if run.result else "–"
+
+    @admin.display(description="phase history")
+    def phases(self, run: AgentExecution) -> SafeString:
+        rows = format_html_join(
+            "",
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{} ms</td><td>{}</td></tr>",
+            (
+                (
+                    step.ordinal,
+                    f"{step.at:%H:%M:%S.%f}",
+                    step.from_phase,
+                    step.to_phase,
+                    f"{step.duration_ms:,.1f}",
+                    step.event_seq or "",
+                )
+                for step in run.transitions.all()
+            ),
+        )
+        return _table(("", "at", "from", "to", "spent in from", "event"), rows)
+
+    @admin.display(description="event log")
+    def event_log(self, run: AgentExecution) -> SafeString:
+        events = run.events.order_by("seq")
+        half = SHOWN_EVENTS // 2
+        shown = list(events[:half]) + list(events.filter(seq__gt=max(half, run.last_seq - half)))
+        rows = format_html_join(
+            "",
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td><code>{}</code></td></tr>",
+            ((event.seq, f"{event.at:%H:%M:%S.%f}", event.type, _data_of(event.frame)) for event in shown),
+        )
+        table = _table(("seq", "at", "type", "data"), rows)
+        left_out = run.last_seq - len(shown)
+        return (
+            format_html("{}<p>{:,} events in the middle are not shown.</p>", table, left_out) if left_out > 0 else table
+        )
+
+
+@admin.register(Thread)
+class ThreadAdmin(ReadOnlyAdmin):
+    list_display = ("thread_id", "title", "user", "created_at")
+    list_select_related = ("user",)
+    search_fields = ("=thread_id", "title", "=user__username")
+
+
+def _table(heads: Sequence[str], rows: SafeString) -> SafeString:
+    head = format_html_join("", "<th>{}</th>", ((text,) for text in heads))
+    return format_html("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>", head, rows)
+
+
+def _json_block(value: Any) -> SafeString:
+    return format_html("<pre>{}</pre>", json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _data_of(frame: str) -> str:
+    text = json.dumps(msgspec.json.decode(frame)["data"], ensure_ascii=False)
+    return text if len(text) <= 1_000 else f"{text[:1_000]}… ({len(text):,} characters)"

@@ -15,6 +15,7 @@ from agents.library.grids import Grid, clean, grid
 
 _LAYOUTS = {"\t": "tab-separated", ";": "CSV with semicolons", "|": "Markdown or pipes", ",": "CSV"}
 _LONGEST_QUOTE = 20
+_LONGEST_LEAD = 300
 _RULE = re.compile(r"(?=.*-)[\s|:+=-]+")
 _PIPE = re.compile(r"(?<!\\)\|")
 _SENTENCE_END = ("?", ":", "!", "…")
@@ -181,7 +182,7 @@ def _plausible(rows: Sequence[Record], delimiter: str, *, spaced: bool, ruled: b
 def _found(rows: Sequence[Record], delimiter: str, agreeing: int) -> Found:
     head, *body = (list(record.cells) for record in rows)
     prose = ""
-    if lead := _LEAD_IN.fullmatch(head[0].strip()):
+    if len(head[0]) < _LONGEST_LEAD and (lead := _LEAD_IN.fullmatch(head[0].strip())):
         prose, head[0] = lead["prose"], lead["name"]
     return Found(
         grid=grid([head, *body], _LAYOUTS[delimiter]),

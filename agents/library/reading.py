@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from agents.library.columns import Column, Kind, Table
 from agents.library.dates import MONTHS, month_number
@@ -205,11 +206,20 @@ class Index:
         for place, word in enumerate(reading.words):
             if place in reading.named or not word.text[0].isupper() or word.stem in STOP or word.stem in VOCABULARY:
                 continue
-            found = [pair for parts, pairs in self.values.items() if word.stem in parts for pair in pairs]
-            if found and len({column.key for column, _ in found}) == 1 and len(found) <= _MOST_ALIKE:
+            found = self._value_words.get(word.stem, [])
+            if found and len({column.key for column, _ in found}) == 1:
                 reading.values += [Mention(place, place + 1, column, value, whole=False) for column, value in found]
                 listed = ", ".join(f"“{value}”" for _, value in found[:5])
                 reading.notes.append(f"I took “{word.text}” to mean {listed}.")
+
+    @cached_property
+    def _value_words(self) -> dict[str, list[tuple[Column, str]]]:
+        """The values that have a word, for words of at most a few values."""
+        found: dict[str, list[tuple[Column, str]]] = {}
+        for parts, pairs in self.values.items():
+            for part in set(parts):
+                found.setdefault(part, []).extend(pairs)
+        return {part: pairs for part, pairs in found.items() if len(pairs) <= _MOST_ALIKE}
 
     def _choose(self, reading: Reading, place: int, candidates: Sequence[Column], said: set[str]) -> None:
         fits = {column.key: len(said & set(stems(column.name))) for column in candidates}

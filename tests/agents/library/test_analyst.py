@@ -3,7 +3,7 @@ from __future__ import annotations
 import inspect
 import json
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -38,7 +38,7 @@ class RecordingContext:
     def stream(self) -> RecordingContext:
         return self
 
-    async def __aenter__(self) -> RecordingContext:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -90,10 +90,22 @@ async def test_without_a_table_the_user_is_told_what_to_paste() -> None:
 
 @pytest.mark.parametrize(
     "table",
-    ["region,sales", "a,b\n1,2", "a\n1\n2", "a,b\n,\nNA,", "a,b\nx,1\nx,1\nx,1", "x,y\ninf,nan\n1,2\n-inf,3", "a,a,\n1,2,3,4\n5",
-     "^.*$,*\n1,2\n3,4", "row,level,value0,c0\n1,2,3,4\n5,6,7,8", "naïve,日本\nä,1\n🎉,2", "d\n9999-12-31\n0001-01-01\n",
-     "x,y\n" + "\n".join(f"1e308,{n}e307" for n in range(9))],
-)  # fmt: skip
+    [
+        "region,sales",
+        "a,b\n1,2",
+        "a\n1\n2",
+        "a,b\n,\nNA,",
+        "a,b\nx,1\nx,1\nx,1",
+        "x,y\ninf,nan\n1,2\n-inf,3",
+        "a,a,\n1,2,3,4\n5",
+        "^.*$,*\n1,2\n3,4",
+        "row,level,value0,c0\n1,2,3,4\n5,6,7,8",
+        "naïve,日本\nä,1\n🎉,2",
+        "d\n9999-12-31\n0001-01-01\n",
+        "x,y\n" + "\n".join(f"1e308,{n}e307" for n in range(9)),
+        ",".join(f"c{n}" for n in range(1000)) + "\n" + ",".join("1" for _ in range(1000)),
+    ],
+)
 @pytest.mark.parametrize(
     "question", ["", "Which is highest, by column?", "trend over time?", "average by month in 2023"]
 )

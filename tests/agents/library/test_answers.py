@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics as plain
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 
@@ -108,6 +109,62 @@ def count(test: Callable[[Order], bool]) -> str:
 )  # fmt: skip
 def test_a_question_gets_the_value_that_plain_python_computes(question: str, expected: str) -> None:
     assert expected in ask(question).headline
+
+
+STAFF = of(
+    "| Name | Department | Salary | Start Date | Gender | Remote |\n|---|---|---:|---|---|---|\n"
+    "| Ann Lee | Sales | $50,000 | 2019-03-01 | F | yes |\n| Bob Ray | Sales | $62,500 | 2020-05-17 | M | no |\n"
+    "| Cid Moe | IT | $81,000 | 2018-01-09 | M | yes |\n| Dee Fox | IT | $79,000 | 2021-11-30 | F | yes |\n"
+    "| Eve Kim | HR | | 2022-02-14 | F | no |\n| Gus Hall | IT | $95,250 | 2017-07-07 | M | no |"
+)
+FRUIT = of("product,price,quantity\nApple,1.2,100\nPear,1.5,90\nCarrot,0.5,200\nLeek,0.9,\nBeef,12,10")
+YEARS = of("year,country,population\n2020,DE,83\n2021,DE,84\n2020,FR,67\n2021,FR,68")
+MONTHS = of("month,sales\nJan,100\nFeb,120\nMar,90\nApr,150")
+
+
+@pytest.mark.parametrize(
+    ["table", "question", "expected"],
+    [
+        (STAFF, "Who has the highest salary?", "**$95,250**, Name **Gus Hall** (row 6)"),
+        (STAFF, "who earns the most?", "**Gus Hall**"),
+        (STAFF, "lowest paid employee", "**$50,000**, Name **Ann Lee**"),
+        (STAFF, "what is the average salary by department?", "highest for **IT** with **$85,083.33**"),
+        (STAFF, "What is Bob's salary?", "**$62,500**"),
+        (STAFF, "how many employees work in IT?", "**3** of 6 rows"),
+        (STAFF, "how many women are there?", "**3** of 6 rows"),
+        (STAFF, "average salary of remote employees", "**$70,000**"),
+        (STAFF, "how many employees earn over $60,000?", "**4** of 6 rows"),
+        (STAFF, "who earns more than 80k?", "**2 rows** of 6"),
+        (STAFF, "who started most recently?", "**2022-02-14**, Name **Eve Kim**"),
+        (STAFF, "average salary for employees who started after 2019", "**$70,750**"),
+        (STAFF, "what percentage of employees are in IT?", "**50 %**"),
+        (STAFF, "which department has the most employees?", "**IT** has the highest number of rows: **3 rows**"),
+        (FRUIT, "cheapest product", "**0.5**, product **Carrot**"),
+        (FRUIT, "most expensive product", "**12**, product **Beef**"),
+        (FRUIT, "which product has the highest revenue", "**135**, product **Pear**"),
+        (FRUIT, "how many apples do we have?", "**100**"),
+        (FRUIT, "which products cost more than 1?", "**Apple**, **Pear**, **Beef**"),
+        (FRUIT, "Give me the mean, median and max of price", "Median price: **1.2**"),
+        (YEARS, "total population in 2021", "**152**"),
+        (YEARS, "population of DE in 2020", "**83**"),
+        (MONTHS, "sales in March", "**90**"),
+        (MONTHS, "best month", "**150**, month **Apr**"),
+        (MONTHS, "trend of sales", "**rises**: from 100 (Jan) to 150 (Apr) (+50.0 %)"),
+    ],
+)
+def test_small_tables_answer_as_one_would_by_hand(table: Table, question: str, expected: str) -> None:
+    assert expected in ask(question, table).headline
+
+
+def test_a_noun_that_may_not_mean_rows_is_told() -> None:
+    assert ask("how many dragons are there?").notes == ("I counted each row as one of “dragons”.",)
+
+
+def test_a_long_question_over_many_values_takes_bounded_time() -> None:
+    table = of("name,n\n" + "\n".join(f"Name{n} Other{n},{n}" for n in range(20_000)))
+    began = time.perf_counter()
+    understand("Which Name5 Zebra Is Best Of All " * 60, table)
+    assert time.perf_counter() - began < 5  # under 1 s on an idle core
 
 
 def test_a_correlation_is_pearsons() -> None:

@@ -83,6 +83,13 @@ def test_params_without_a_table_are_told_like_a_message_without(table: object) -
         find("What is the average?", {"table": table})
 
 
+@pytest.mark.parametrize("prose", ["thanks", "total sales by region, please", "by region, or by the month of sale"])
+def test_short_prose_next_to_a_table_is_no_row(prose: str) -> None:
+    for message in (f"{LAYOUTS['comma']}\n{prose}", f"{prose}\n{LAYOUTS['comma']}"):
+        pasted = find(message, {})
+        assert (pasted.grid.names, pasted.grid.rows, pasted.question) == (("region", "sales"), ROWS, prose)
+
+
 def test_ragged_rows_are_kept_and_told() -> None:
     grid = find("a,b,c\n1,2,3\n4,5\n6,7,8,9", {}).grid
     assert grid.rows == (("1", "2", "3", ""), ("4", "5", "", ""), ("6", "7", "8", "9"))
@@ -149,7 +156,15 @@ def test_no_text_breaks_the_search(text: str) -> None:
         assert len(set(grid.names)) == len(grid.names)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4), max_leaves=20))  # fmt: skip
+LEAVES = st.none() | st.booleans() | st.floats() | st.text(max_size=5)
+JSON = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(JSON)
 def test_no_json_breaks_the_search(value: object) -> None:
     for params in ({"table": value}, {"table": json.dumps(value)}):
         try:

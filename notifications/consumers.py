@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -22,14 +23,14 @@ from agents.errors import InvalidCursor, NetraError, NotFound, NotReady
 from agents.ids import Prefix, new_id
 from agents.intake import Intake
 from agents.runs import RunRequest
-from notifications import protocol
-from notifications.authentication import authenticate
+from notifications import protocol, servers
+from notifications.authentication import Credential, authenticate
 from notifications.groups import group_of
 from notifications.limits import RateLimit
 from notifications.log import read_heads_of, read_runs
-from notifications.manager import WebSocketManager
-from notifications.protocol import ErrorFrame, RateLimited
-from notifications.sender import CLOSE_COME_BACK, EventSender
+from notifications.manager import CLOSE_COME_BACK, WebSocketManager
+from notifications.protocol import ErrorFrame, RateLimited, SessionEnded
+from notifications.sender import EventSender
 from notifications.session import DeliverySession
 
 ANSWER_SECONDS: Final = 4.0
@@ -39,6 +40,7 @@ INSISTENCE: Final = 60
 """A client that is told so often in a minute that it sends too much is closed."""
 
 CLOSE_PROTOCOL: Final = 4400
+CLOSE_SESSION_ENDED: Final = 4401
 CLOSE_LIMIT: Final = 4429
 
 PROTOCOL_ERRORS: Final = frozenset({"invalid_json", "invalid_message", "unknown_type", "message_too_large"})
@@ -57,6 +59,7 @@ class SocketLimits(msgspec.Struct, frozen=True, kw_only=True):
 class ChatConsumer(AsyncConsumer):
     channel_layer: BaseChannelLayer
     user_id: int
+    credential: Credential
 
     def __init__(self, *, manager: WebSocketManager, intake: Intake, limits: SocketLimits) -> None:
         self._manager = manager
@@ -97,20 +100,21 @@ class ChatConsumer(AsyncConsumer):
     async def _connect(self, _: dict[str, Any]) -> None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                user_id = await in_database(authenticate, dict(self.scope))
+                credential = await in_database(authenticate, dict(self.scope)) if self._manager.is_open else None
         except (TimeoutError, *AWAY) as error:
             log.warning("handshake refused", error=repr(error))
-            user_id = None
-        if user_id is None:
-            await self._close(CLOSE_PROTOCOL)  # before the upgrade: the server answers 403
+            credential = None
+        if credential is None:
+            await self.close(CLOSE_PROTOCOL)  # before the upgrade: the server answers 403
             return
-        self.user_id = user_id
+        self.credential = credential
+        self.user_id = credential.user_id
         await self.send({"type": "websocket.accept"})
         self._joined = True
         if self._manager.connected(self) > self._limits.sockets_per_user:
             sentence = "You have too many connections open. Close some tabs and reload."
             await self._answer(protocol.error_frame(RateLimited(sentence, retry_after=30)))
-            await self._close(CLOSE_LIMIT)
+            await self.close(CLOSE_LIMIT)
             return
         await self._begin()
 
@@ -130,7 +134,11 @@ class ChatConsumer(AsyncConsumer):
             )
         )
         self._sender = EventSender(
-            user_id=self.user_id, session=self._session, send_text=self._send_text, close=self._close
+            user_id=self.user_id,
+            session=self._session,
+            send_text=self._send_text,
+            close=self.close,
+            unsent_bytes=partial(servers.unsent_bytes, self.base_send),
         )
 
     async def _within_time(self, work: Awaitable[Any]) -> Any:
@@ -140,7 +148,7 @@ class ChatConsumer(AsyncConsumer):
         except (TimeoutError, *AWAY):
             error = NotReady("Netra cannot serve you right now. Please reconnect in a moment.", retry_after=2)
             await self._answer(protocol.error_frame(error))
-            await self._close(CLOSE_COME_BACK)
+            await self.close(CLOSE_COME_BACK)
             raise
 
     async def _disconnect(self, _: dict[str, Any]) -> None:
@@ -160,10 +168,10 @@ class ChatConsumer(AsyncConsumer):
             except Exception as error:  # the layer forgets the socket by itself, later
                 log.warning("group not left", error=repr(error))
 
-    async def _close(self, code: int) -> None:
+    async def close(self, code: int) -> None:
         if not self._closed:
             self._closed = True
-            await self.send({"type": "websocket.close", "code": code})
+            await servers.close(self.base_send, code)
 
     async def _answer(self, message: protocol.ServerMessage) -> None:
         await self._send_text(protocol.encode(message))
@@ -173,6 +181,11 @@ class ChatConsumer(AsyncConsumer):
             message: Any = {"type": "websocket.send", "text": text}
             await self.base_send(message)
 
+    async def end_session(self) -> None:
+        """Called by the manager when the credential does not count any more."""
+        await self._answer(protocol.error_frame(SessionEnded("Your session has ended. Please log in again.")))
+        await self.close(CLOSE_SESSION_ENDED)
+
     # ─ what the client says
 
     async def _receive(self, message: dict[str, Any]) -> None:
@@ -180,7 +193,8 @@ class ChatConsumer(AsyncConsumer):
             return
         now = asyncio.get_running_loop().time()
         reading = protocol.read(message.get("text"))
-        if wait := self._messages.take(now):
+        is_ack = isinstance(reading.message, protocol.Ack)  # a fast run may need many
+        if not is_ack and (wait := self._messages.take(now)):
             await self._too_many("You send too many messages.", wait, now)
         elif reading.error is not None:
             await self._mistaken(reading.error, now)
@@ -258,12 +272,12 @@ class ChatConsumer(AsyncConsumer):
     async def _mistaken(self, error: ErrorFrame, now: float) -> None:
         await self._answer(error)
         if error.code in PROTOCOL_ERRORS and self._mistakes.take(now):
-            await self._close(CLOSE_PROTOCOL)
+            await self.close(CLOSE_PROTOCOL)
 
     async def _too_many(self, sentence: str, wait: float, now: float) -> None:
         await self._answer(protocol.error_frame(RateLimited(sentence, retry_after=round(wait, 3))))
         if self._warnings.take(now):
-            await self._close(CLOSE_LIMIT)
+            await self.close(CLOSE_LIMIT)
 
     # ─ what becomes of runs
 

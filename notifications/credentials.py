@@ -44,11 +44,17 @@ def redeem(kind: AccessToken.Kind, secret: str) -> User | None:
 
 def authenticate_token(secret: str) -> User | None:
     """Whose API token this is. None: unknown, expired, or the user is inactive."""
-    token = _valid(AccessToken.Kind.API_TOKEN, secret).filter(user__is_active=True).select_related("user").first()
-    if token is None:
-        return None
-    _note_use(token)
-    return token.user
+    token = find_token(secret)
+    return token.user if token is not None else None
+
+
+def find_token(secret: str) -> AccessToken | None:
+    """The API token with this secret, if it counts; notes that it was used."""
+    valid = _valid(AccessToken.Kind.API_TOKEN, secret).filter(user__is_active=True)
+    token = valid.select_related("user").first()
+    if token is not None:
+        _note_use(token)
+    return token
 
 
 def new_secret(kind: AccessToken.Kind) -> str:
@@ -61,9 +67,12 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
+def unexpired() -> Q:
+    return Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+
+
 def _valid(kind: AccessToken.Kind, secret: str) -> QuerySet[AccessToken]:
-    unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
-    return AccessToken.objects.filter(unexpired, kind=kind, digest=digest(secret))
+    return AccessToken.objects.filter(unexpired(), kind=kind, digest=digest(secret))
 
 
 def _sweep(user: User, now: datetime) -> None:

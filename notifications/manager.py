@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -14,6 +15,7 @@ from channels.layers import BaseChannelLayer
 from agents.database import AWAY, in_database
 from agents.runs import CommittedBatch, Run
 from agents.tracker import AgentExecutionTracker
+from notifications.authentication import Credential, find_ended
 from notifications.groups import group_of
 from notifications.limits import RateLimit
 from notifications.log import read_heads
@@ -21,9 +23,12 @@ from notifications.notifier import WebSocketNotifier
 
 PUBLISH_SECONDS: Final = 1.0
 """A publication that takes longer is given up; the log heals it."""
+DELIVERY_SECONDS: Final = 0.1
+"""From the last publication to the end of the sockets. Who has not read by then reads on from its cursors."""
 QUEUED_BATCHES: Final = 2_000
 UNHEALTHY_SECONDS: Final = 10.0
 """For so long after a failed publication the heads are compared every second."""
+CLOSE_COME_BACK: Final = 1012
 OVERLAP: Final = timedelta(seconds=5)
 
 log = structlog.get_logger(__name__)
@@ -33,8 +38,13 @@ class Socket(Protocol):
     """What the manager knows of a connected socket."""
 
     user_id: int
+    credential: Credential
+
+    async def end_session(self) -> None: ...
 
     def learn_heads(self, heads: Mapping[str, int], *, is_heartbeat: bool) -> None: ...
+
+    async def close(self, code: int) -> None: ...
 
 
 class WebSocketManager:
@@ -44,6 +54,7 @@ class WebSocketManager:
         self.layer = layer
         self.heartbeat = heartbeat
         self.publish_failures = 0
+        self.is_open = True
         self._starts_per_minute = starts_per_minute
         self._sockets: dict[int, set[Socket]] = defaultdict(set)
         self._starts: dict[int, RateLimit] = {}
@@ -60,6 +71,14 @@ class WebSocketManager:
         ]
 
     async def stop(self) -> None:
+        """Sends out what is queued, tells all sockets to come back, and ends."""
+        self.is_open = False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                await self._queue.join()
+        await asyncio.sleep(DELIVERY_SECONDS)
+        sockets = [socket for sockets in self._sockets.values() for socket in sockets]
+        await asyncio.gather(*(socket.close(CLOSE_COME_BACK) for socket in sockets), return_exceptions=True)
         for duty in self._duties:
             duty.cancel()
         await asyncio.gather(*self._duties, return_exceptions=True)
@@ -100,6 +119,8 @@ class WebSocketManager:
                     await self.layer.group_send(group_of(batch.user_id), _message_of(batch))
             except Exception as error:  # whatever a layer raises: nothing is lost, the log has it
                 self._note_failure(repr(error))
+            finally:
+                self._queue.task_done()
 
     def _note_failure(self, reason: str) -> None:
         self.publish_failures += 1
@@ -125,6 +146,20 @@ class WebSocketManager:
             for user_id, sockets in list(self._sockets.items()):
                 for socket in list(sockets):
                     socket.learn_heads(heads.get(user_id, {}), is_heartbeat=is_heartbeat)
+            if is_heartbeat:
+                await self._end_sessions()
+
+    async def _end_sessions(self) -> None:
+        """Closes the sockets of those who logged out, or whose token was revoked, since the last heartbeat."""
+        sockets = [socket for sockets in self._sockets.values() for socket in sockets]
+        try:
+            ended = await in_database(find_ended, {socket.credential for socket in sockets})
+        except AWAY as error:
+            log.warning("sessions not checked", error=str(error))
+            return
+        for socket in sockets:
+            if socket.credential in ended:
+                await socket.end_session()
 
     async def _wait_until(self, next_heartbeat: float) -> None:
         """Until the next heartbeat; while publication is in doubt, a second."""

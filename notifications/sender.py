@@ -11,11 +11,14 @@ import structlog
 from agents.database import AWAY, in_database
 from notifications import protocol
 from notifications.log import read_events
+from notifications.manager import CLOSE_COME_BACK
 from notifications.session import CaughtUp, DeliverySession, Fetch, Send
 
 STOPPED_READING_SECONDS: Final = 60.0
+UNSENT_BYTES: Final = 512 * 1024
+"""What may wait in the server for one client; beyond it the sender waits, and then goes on from the log."""
+LOOK_AGAIN_SECONDS: Final = 0.02
 CLOSE_STOPPED_READING: Final = 4408
-CLOSE_COME_BACK: Final = 1012
 
 log = structlog.get_logger(__name__)
 
@@ -30,11 +33,13 @@ class EventSender:
         session: DeliverySession,
         send_text: Callable[[str], Awaitable[None]],
         close: Callable[[int], Awaitable[None]],
+        unsent_bytes: Callable[[], int],
     ) -> None:
         self._user_id = user_id
         self._session = session
         self._send_text = send_text
         self._close = close
+        self._unsent_bytes = unsent_bytes
         self._work = asyncio.Event()
         self._head: dict[str, int] | None = None
         self._task = asyncio.create_task(self._run(), name=f"sender of user {user_id}")
@@ -89,6 +94,18 @@ class EventSender:
             for text in texts:
                 await self._send_text(text)
         await asyncio.sleep(0)  # others of this process have their turn
+        await self._let_client_read()
+
+    async def _let_client_read(self) -> None:
+        """Waits while too much waits for the client. Raises TimeoutError when it takes nothing for a minute."""
+        loop = asyncio.get_running_loop()
+        least, since = self._unsent_bytes(), loop.time()
+        while (unsent := self._unsent_bytes()) > UNSENT_BYTES:
+            if unsent < least:
+                least, since = unsent, loop.time()
+            elif loop.time() - since > STOPPED_READING_SECONDS:
+                raise TimeoutError
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
     async def _read_log(self, run_id: str, after: int, limit: int) -> list[tuple[int, str]]:
         while True:

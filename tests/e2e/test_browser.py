@@ -1,8 +1,8 @@
 """What a person sees in Chromium, against a real server."""
 
 import json
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
@@ -61,7 +61,7 @@ def send(page: Page, message: str, agent: str = "analyst") -> None:
     page.get_by_label("Message", exact=True).press("Enter")
 
 
-def start_elsewhere(page: Page, script: list[dict[str, Any]], message: str = "From elsewhere") -> Locator:
+def start_elsewhere(page: Page, script: Sequence[object], message: str = "From elsewhere") -> Locator:
     """Starts the scripted agent as another tab of the same user would; returns its turn on this page."""
     run_id = page.evaluate(START, {"agent": "scripted", "message": message, "params": {"script": script}})
     return page.locator(f'[data-run="{run_id}"]')

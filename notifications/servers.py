@@ -1,0 +1,32 @@
+"""Where ASGI servers differ, and sockets have to know."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+
+def unsent_bytes(send: Any) -> int:
+    """What daphne has buffered for the connection behind an ASGI `send`.
+
+    daphne's `send` returns at once, however full the connection is (daphne#170). Other servers let `send` wait, so
+    that nothing piles up: 0.
+    """
+    transport = getattr(_daphne_protocol(send), "transport", None)
+    waiting = getattr(transport, "dataBuffer", b"")
+    return len(waiting) - getattr(transport, "offset", 0) + getattr(transport, "_tempDataLen", 0)
+
+
+async def close(send: Any, code: int) -> None:
+    """Closes a socket with a code. daphne refuses the server's own codes below 3000, such as 1012."""
+    protocol = _daphne_protocol(send)
+    if protocol is not None and code in {1001, 1012}:
+        protocol.sendCloseFrame(code=code, isReply=False)
+    else:
+        await send({"type": "websocket.close", "code": code})
+
+
+def _daphne_protocol(send: Any) -> Any:
+    """daphne's `send` is a partial of its server's method, with the connection as its first argument."""
+    protocol = send.args[0] if isinstance(send, functools.partial) and send.args else None
+    return protocol if hasattr(protocol, "sendCloseFrame") else None

@@ -22,8 +22,15 @@ SHOWN_EVENTS = 500
 """Events on a run's page: the first and the last half of so many."""
 
 
+admin.site.site_header = admin.site.site_title = "Netra"
+admin.site.index_title = "Operations"
+
+
 class ReadOnlyAdmin(admin.ModelAdmin[Any]):
     """Records are written by Netra alone."""
+
+    class Media:
+        css: ClassVar = {"all": ["agents/admin.css"]}
 
     show_full_result_count = False
 
@@ -58,14 +65,14 @@ class CompletionFilter(admin.SimpleListFilter):
 class AgentExecutionAdmin(ReadOnlyAdmin):
     list_display = (
         "run_id",
-        "agent_name",
-        "user",
+        "has_agent_completed",
         "status",
         "phase",
+        "last_activity",
+        "agent_name",
+        "user",
         "attempt",
         "last_seq",
-        "has_agent_completed",
-        "last_activity",
         "created_at",
     )
     list_filter = (CompletionFilter, "status", "phase", "agent_name", "tier", "created_at")

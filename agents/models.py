@@ -98,6 +98,7 @@ class AgentExecution(models.Model):
     objects = ExecutionQuerySet.as_manager()
 
     class Meta:
+        verbose_name = "run"
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [
             models.Index(fields=["lease_expires_at"], condition=_LIVE, name="execution_live"),

@@ -132,6 +132,7 @@ NETRA_HEARTBEAT_SECONDS = environment.seconds("NETRA_HEARTBEAT_SECONDS", 20)
 NETRA_LEASE_SECONDS = environment.seconds("NETRA_LEASE_SECONDS", 15)
 NETRA_LEASE_RENEW_SECONDS = environment.seconds("NETRA_LEASE_RENEW_SECONDS", 5)
 NETRA_STOP_GRACE_SECONDS = environment.seconds("NETRA_STOP_GRACE_SECONDS", 10)
+NETRA_KEEP_EVENTS = environment.text("NETRA_KEEP_EVENTS", "90d")  # what `prune_events` keeps: 90d, 12h, 30m
 NETRA_RUNS_TOTAL = environment.integer("NETRA_RUNS_TOTAL", 100)
 NETRA_RUNS_PER_USER = environment.integer("NETRA_RUNS_PER_USER", 20)
 NETRA_LIVE_RUNS_PER_USER = environment.integer("NETRA_LIVE_RUNS_PER_USER", 100)

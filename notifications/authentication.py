@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from http.cookies import CookieError, SimpleCookie
 from importlib import import_module
 from typing import Any
@@ -27,17 +27,23 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def authenticate(scope: dict[str, Any]) -> Credential | None:
-    """The credential that a WebSocket handshake carries; None: refuse it. Sync, reads the database.
+    """The credential that a WebSocket handshake carries; None: refuse it. Sync, reads the database."""
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    tickets = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("ticket")
+    if tickets and "authorization" not in headers:
+        user = redeem(AccessToken.Kind.TICKET, tickets[0])
+        return Credential(user_id=user.pk) if user is not None else None
+    return authenticate_headers(headers)
+
+
+def authenticate_headers(headers: Mapping[str, str]) -> Credential | None:
+    """By `authorization`, else by `cookie`; names in small letters.
 
     A cookie counts only from an allowed Origin, because browsers send it along from anywhere.
     """
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    scheme, _, secret = headers.get("authorization", "").partition(" ")
-    if scheme:
+    if "authorization" in headers:
+        scheme, _, secret = headers["authorization"].partition(" ")
         return _by_token(secret.strip()) if scheme.lower() == "bearer" else None
-    if tickets := parse_qs(scope.get("query_string", b"").decode("latin-1")).get("ticket"):
-        user = redeem(AccessToken.Kind.TICKET, tickets[0])
-        return Credential(user_id=user.pk) if user is not None else None
     if is_allowed_origin(headers.get("origin", ""), headers.get("host", "")):
         return _by_session(headers.get("cookie", ""))
     return None

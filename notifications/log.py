@@ -6,11 +6,13 @@ from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime
 
+import msgspec
 from django.db.models import Q
 
+from agents.events import Problem
 from agents.ids import Prefix, is_id
 from agents.models import AgentExecution, ExecutionEvent
-from notifications.protocol import LiveRun
+from notifications.protocol import LiveRun, PhaseStep, RunSnapshot
 
 USERS_IN_ONE_QUERY = 5_000
 
@@ -50,3 +52,33 @@ def read_events(user_id: int, run_id: str, after: int, limit: int) -> list[tuple
     """Up to `limit` events (seq, frame) of a user's run, from seq `after` + 1 on."""
     events = ExecutionEvent.objects.filter(execution__run_id=run_id, execution__user_id=user_id, seq__gt=after)
     return list(events.order_by("seq").values_list("seq", "frame")[:limit])
+
+
+def read_snapshot(user_id: int, run_id: str) -> RunSnapshot:
+    """A user's run as its record shows it. Raises AgentExecution.DoesNotExist."""
+    run = AgentExecution.objects.for_user(user_id).select_related("thread", "parent").get(run_id=run_id)
+    return RunSnapshot(
+        run_id=run.run_id,
+        thread_id=run.thread.thread_id,
+        parent_run_id=run.parent.run_id if run.parent else None,
+        agent_name=run.agent_name,
+        status=run.status,
+        phase=run.phase,
+        attempt=run.attempt,
+        last_seq=run.last_seq,
+        created_at=run.created_at,
+        started_at=run.started_at,
+        completed_at=run.completed_at,
+        result=msgspec.json.decode(run.result) if run.result else None,
+        error=Problem(run.error_code, run.error_message) if run.error_code else None,
+        phases=[
+            PhaseStep(
+                from_phase=step.from_phase,
+                to_phase=step.to_phase,
+                at=step.at,
+                duration_ms=step.duration_ms,
+                event_seq=step.event_seq,
+            )
+            for step in run.transitions.all()
+        ],
+    )

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from agents.errors import InvalidMessage, NetraError
+from agents.events import Problem
 
 VERSION: Final = 1
 MAX_MESSAGE_BYTES: Final = 65_536
@@ -125,6 +126,40 @@ class CaughtUp(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     runs: dict[str, int]
 
 
+class PhaseStep(msgspec.Struct, frozen=True, kw_only=True):
+    from_phase: str
+    to_phase: str
+    at: datetime
+    duration_ms: float
+    event_seq: int | None
+
+
+class RunSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as its record and phase history show it; `result` as in agent_completed, null while it is live."""
+
+    run_id: str
+    thread_id: str
+    parent_run_id: str | None
+    agent_name: str
+    status: str
+    phase: str
+    attempt: int
+    last_seq: int
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    result: Any
+    error: Problem | None
+    phases: list[PhaseStep]
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="gap"):
+    run_id: str
+    missed_from: int
+    missed_to: int
+    snapshot: RunSnapshot
+
+
 class Head(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="head"):
     runs: dict[str, int]
 
@@ -143,7 +178,7 @@ class Pong(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="pon
     server_time: datetime
 
 
-ServerMessage = ConnectionEstablished | RunAccepted | CancelAccepted | CaughtUp | Head | ErrorFrame | Pong
+ServerMessage = ConnectionEstablished | RunAccepted | CancelAccepted | CaughtUp | Gap | Head | ErrorFrame | Pong
 
 _encoder: Final = msgspec.json.Encoder()
 

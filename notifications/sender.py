@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 import structlog
 
 from agents.database import AWAY, in_database
 from notifications import protocol
-from notifications.log import read_events
+from notifications.log import read_events, read_snapshot
 from notifications.manager import CLOSE_COME_BACK
-from notifications.session import CaughtUp, DeliverySession, Fetch, Send
+from notifications.session import CaughtUp, DeliverySession, Fetch, Gap, Send
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 STOPPED_READING_SECONDS: Final = 60.0
 UNSENT_BYTES: Final = 512 * 1024
@@ -72,10 +75,12 @@ class EventSender:
         match self._session.next():
             case Send(texts):
                 await self._send(texts)
+            case Gap(run_id, missed_from, missed_to):
+                await self._tell_gap(run_id, missed_from, missed_to)
             case CaughtUp(id_, places):
                 await self._send([protocol.encode(protocol.CaughtUp(id=id_, runs=places))])
             case Fetch(run_id, after, limit):
-                rows = await self._read_log(run_id, after, limit)
+                rows = await self._read(read_events, self._user_id, run_id, after, limit)
                 await self._send(self._session.fetched(run_id, after, rows).texts)
             case None:
                 await self._rest()
@@ -107,10 +112,16 @@ class EventSender:
                 raise TimeoutError
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
-    async def _read_log(self, run_id: str, after: int, limit: int) -> list[tuple[int, str]]:
+    async def _tell_gap(self, run_id: str, missed_from: int, missed_to: int) -> None:
+        snapshot = await self._read(read_snapshot, self._user_id, run_id)
+        gap = protocol.Gap(run_id=run_id, missed_from=missed_from, missed_to=missed_to, snapshot=snapshot)
+        await self._send([protocol.encode(gap)])
+
+    async def _read(self, query: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Asks until the database answers; the client waits no more than it would anyway."""
         while True:
             try:
-                return await in_database(read_events, self._user_id, run_id, after, limit)
+                return await in_database(query, *args, **kwargs)
             except AWAY as error:
-                log.warning("log not read", run_id=run_id, error=str(error))
+                log.warning("log not read", user_id=self._user_id, error=str(error))
                 await asyncio.sleep(0.5)

@@ -37,6 +37,14 @@ class Fetch(msgspec.Struct, frozen=True):
     limit: int
 
 
+class Gap(msgspec.Struct, frozen=True):
+    """Events that the log no longer holds; the client gets a snapshot of the run in their place."""
+
+    run_id: str
+    missed_from: int
+    missed_to: int
+
+
 class CaughtUp(msgspec.Struct, frozen=True):
     """A resume is done: each of its runs has been sent up to the seq that stands here."""
 
@@ -65,6 +73,7 @@ class DeliverySession:
         self._places: dict[str, _Place] = {}
         self._ready: dict[str, None] = {}
         self._resumes: list[_Resume] = []
+        self._gaps: list[Gap] = []
         self._held_characters = 0
         self._held_events = 0
         self._acks = False
@@ -123,8 +132,10 @@ class DeliverySession:
         """Whether the client must ack before anything more is sent."""
         return self._acks and (self._unacked_events >= WINDOW_EVENTS or self._unacked_bytes >= WINDOW_BYTES)
 
-    def next(self) -> Send | Fetch | CaughtUp | None:
+    def next(self) -> Send | Fetch | Gap | CaughtUp | None:
         """What to do now; None: nothing, until something is taken in."""
+        if self._gaps:
+            return self._gaps.pop(0)
         if (done := self._finished_resume()) is not None:
             return done
         if self.is_blocked or not self._ready:
@@ -144,6 +155,11 @@ class DeliverySession:
         """Takes in what the log holds after a place, and returns what of it is to be sent."""
         place = self._places[run_id]
         if place.sent != after:  # a resume has moved the place meanwhile
+            return Send([])
+        if rows and rows[0][0] > after + 1:  # pruned
+            self._gaps.append(Gap(run_id, after + 1, rows[0][0] - 1))
+            place.sent += rows[0][0] - 1 - after
+            place.acked += rows[0][0] - 1 - after
             return Send([])
         texts = []
         for expected, (seq, text) in enumerate(rows, after + 1):

@@ -1,17 +1,22 @@
 """The chat page, and the door to it."""
 
-from django.contrib.auth import login
+from datetime import timedelta
+
+from django.contrib.auth import get_user_model, login
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_safe
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from agents.registry import get_agent_registry
 from notifications import csp
-from notifications.credentials import redeem
+from notifications.authentication import authenticate_headers
+from notifications.credentials import issue, redeem
 from notifications.models import AccessToken
 
+TICKET_LIFETIME = timedelta(seconds=30)
 LOGIN_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
@@ -38,3 +43,19 @@ def login_link(request: HttpRequest, secret: str) -> HttpResponse:
         response = redirect("chat")
     response.headers["Referrer-Policy"] = "no-referrer"  # the address is a secret
     return response
+
+
+@csrf_exempt  # a session counts only from an allowed Origin, see authenticate_headers
+@require_POST
+@never_cache
+def issue_ticket(request: HttpRequest) -> JsonResponse:
+    """A single-use secret that opens one socket: for browsers, which can put no token into a handshake's headers."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    credential = authenticate_headers(headers)
+    if credential is None:
+        detail = "Show an API token (Authorization: Bearer …), or a session from a page of this server."
+        problem = {"title": "Forbidden", "status": 403, "code": "forbidden", "detail": detail}
+        return JsonResponse(problem, status=403, content_type="application/problem+json")
+    user = get_user_model().objects.get(pk=credential.user_id)
+    ticket = issue(user, AccessToken.Kind.TICKET, lifetime=TICKET_LIFETIME)
+    return JsonResponse({"ticket": ticket, "expires_in": TICKET_LIFETIME.total_seconds()}, status=201)

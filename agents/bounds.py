@@ -8,7 +8,7 @@ import msgspec
 
 MAX_VALUE_BYTES: Final = 200_000
 """For one value in an event, as JSON; leaves room for the rest of the frame below events.MAX_FRAME_BYTES."""
-MAX_LABEL_CHARACTERS: Final = 500
+MAX_LABEL_BYTES: Final = 500
 
 UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 """What msgspec raises for a value that is not JSON."""
@@ -30,7 +30,7 @@ def cut_text(text: str, limit: int = MAX_VALUE_BYTES) -> str:
     if len(text) * 6 <= limit or len(_encode(text)) <= limit:
         return text
     note = f"… [cut, {len(text):,} characters in all]"
-    return _beginning(text, limit - len(_encode(note))) + note
+    return _beginning(text, limit - len(_encode(note)) + 2) + note
 
 
 def cut_value(value: Any, limit: int = MAX_VALUE_BYTES) -> tuple[Any, bool]:

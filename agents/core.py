@@ -201,7 +201,6 @@ class _Execution:
             await self._notifier.notify_tool_completed(tool_call_id, status="error", error=_UNKNOWN)
 
     async def _process_result(self, ending: Ending) -> Ending:
-        await self._tracker.update_execution_state(self._run.run_id, _P.RESULT_PROCESSING)
         try:
             output = to_json_value(ending.output)
         except TypeError as error:
@@ -212,7 +211,7 @@ class _Execution:
                 error=str(error),
             )
             return Ending(_P.FAILED, error=Problem("invalid_result", "The agent's answer is not JSON."))
-        await self._tracker.update_execution_state(self._run.run_id, _P.COMPLETING)
+        await self._tracker.update_execution_state(self._run.run_id, _P.COMPLETING, via=_P.RESULT_PROCESSING)
         return Ending(_P.COMPLETED, output)
 
     def _produced(self) -> str | None:

@@ -89,7 +89,7 @@ class Journal:
     async def close(self) -> None:
         """Drains, and gives the thread and its connection back."""
         await self.drain()
-        await asyncio.get_running_loop().run_in_executor(self._thread, connection.close)
+        await asyncio.get_running_loop().run_in_executor(self._thread, _close_connection)
         self._thread.shutdown()
 
     def _share_of(self, run: Run, before: RunState) -> _Share:
@@ -163,6 +163,10 @@ class Journal:
 
     async def _in_thread(self, writes: Sequence[RunWrite]) -> set[int]:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call_and_keep, commit, writes)
+
+
+def _close_connection() -> None:
+    connection.close()  # the one of the thread that runs this
 
 
 def _batch_of(write: RunWrite) -> CommittedBatch:

@@ -47,6 +47,7 @@ def claim_pending(*, owner: str, slots: int, per_user: int, now: datetime, lease
 
     Runs that are to be cancelled are taken whatever the limits: they only have to be ended.
     """
+    slots = max(0, slots)
     with transaction.atomic():
         running = Counter(
             dict(

@@ -17,6 +17,7 @@ import inspect
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
@@ -66,7 +67,15 @@ class Tool:
         if inspect.iscoroutinefunction(function):
             return await function(**arguments)
         context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(_THREADS, lambda: context.run(function, **arguments))
+        call = partial(context.run, _run_sync, function, arguments)
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, call)
+
+
+def _run_sync(function: Callable[..., object], arguments: Mapping[str, Any]) -> object:
+    try:
+        return function(**arguments)
+    except StopIteration as error:  # no future can carry it: whoever waits would wait for ever
+        raise RuntimeError("the tool raised StopIteration") from error
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True):

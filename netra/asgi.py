@@ -69,6 +69,15 @@ class NetraApplication:
                 return
 
 
+async def end_tasks() -> None:
+    """Ends every other task of the loop: those that wait when the interpreter goes down can crash it."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=2.0)
+
+
 def live_with_daphne(netra: NetraApplication) -> None:
     """Starts with daphne's reactor; on SIGTERM and SIGINT lets runs end before it stops."""
     from twisted.internet import reactor as installed  # noqa: PLC0415 - daphne has installed the right one by now
@@ -79,6 +88,7 @@ def live_with_daphne(netra: NetraApplication) -> None:
     async def stop_gracefully() -> None:
         try:
             await netra.stop()
+            await end_tasks()
         finally:
             reactor.stop()
 

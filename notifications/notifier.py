@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 from msgspec import UNSET
 
-from agents.bounds import MAX_LABEL_CHARACTERS, cut_text, cut_value, split_text, to_json_value
+from agents.bounds import MAX_LABEL_BYTES, cut_text, cut_value, split_text, to_json_value
 from agents.bridge import ToolStatus
 from agents.events import (
     AgentCompleted,
@@ -72,7 +72,9 @@ class WebSocketNotifier:
 
     async def notify_tool_executing(self, tool_call_id: str, tool_name: str, arguments: Mapping[str, Any]) -> None:
         shown, _ = cut_value(redact(_presentable(arguments)))
-        event = ToolExecuting(tool_call_id=tool_call_id, tool_name=tool_name[:MAX_LABEL_CHARACTERS], arguments=shown)
+        event = ToolExecuting(
+            tool_call_id=tool_call_id, tool_name=cut_text(tool_name, MAX_LABEL_BYTES), arguments=shown
+        )
         await self._tracker.update_execution_state(self._run.run_id, _P.TOOL_EXECUTION, event, via=_P.TOOL_PREPARATION)
 
     async def notify_tool_progress(
@@ -121,7 +123,7 @@ class WebSocketNotifier:
     ) -> None:
         run, state = self._run, self._tracker.get_state(self._run.run_id)
         shown, was_cut = cut_value(output)
-        notes = [text[:MAX_LABEL_CHARACTERS] for text in warnings]
+        notes = [cut_text(text, MAX_LABEL_BYTES) for text in warnings]
         if was_cut:
             notes.append("The answer was too large for one event and was cut.")
         result = RunResult(
@@ -152,7 +154,7 @@ def _milliseconds_since(moment: datetime) -> float:
 
 
 def _bounded(error: Problem) -> Problem:
-    return Problem(error.code[:64], cut_text(error.message, 8_000))
+    return Problem(cut_text(error.code[:64]), cut_text(error.message, 8_000))
 
 
 def _presentable(arguments: Mapping[str, Any]) -> Any:

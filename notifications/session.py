@@ -20,7 +20,9 @@ HELD_CHARACTERS: Final = 1_000_000
 """Live frames kept for one socket; beyond it they are dropped and read from the log when their turn comes."""
 SEND_EVENTS: Final = 100
 FETCH_EVENTS: Final = 500
-KNOWN_RUNS: Final = 2_000
+KNOWN_RUNS: Final = 1_000
+"""Runs that a socket keeps all about; of older ones that rest it keeps where it is."""
+SETTLED_RUNS: Final = 100_000
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -71,6 +73,7 @@ class _Resume(msgspec.Struct, eq=False):
 class DeliverySession:
     def __init__(self) -> None:
         self._places: dict[str, _Place] = {}
+        self._settled: dict[str, int] = {}
         self._ready: dict[str, None] = {}
         self._resumes: list[_Resume] = []
         self._gaps: list[Gap] = []
@@ -106,12 +109,12 @@ class DeliverySession:
 
     def resume(self, id_: str | None, cursors: Mapping[str, int], heads: Mapping[str, int]) -> None:
         """Sets places to the client's cursors (0 to head); all that follows them is sent in order, then CaughtUp."""
+        self._resumes.append(_Resume(id_, {run_id: heads[run_id] for run_id in cursors}))
         for run_id, cursor in cursors.items():
             place = self._place_of(run_id)
             self._set_back(place, cursor)
             place.head = max(place.head, heads[run_id])
             self._touch(run_id, place)
-        self._resumes.append(_Resume(id_, {run_id: heads[run_id] for run_id in cursors}))
 
     def ack(self, cursors: Mapping[str, int]) -> None:
         """Notes what the client has; the first ack turns flow control on."""
@@ -180,15 +183,22 @@ class DeliverySession:
     def _place_of(self, run_id: str) -> _Place:
         place = self._places.get(run_id)
         if place is None:
-            self._forget_oldest()
-            place = self._places[run_id] = _Place(0, 0, 0, deque())
+            if len(self._places) >= KNOWN_RUNS:
+                self._settle_oldest()
+            sent = self._settled.pop(run_id, 0)
+            place = self._places[run_id] = _Place(sent, sent, sent, deque())
         return place
 
-    def _forget_oldest(self) -> None:
-        if len(self._places) >= KNOWN_RUNS:
-            for run_id in [run_id for run_id in self._places if run_id not in self._ready][: KNOWN_RUNS // 2]:
-                self._unacked_events -= self._places[run_id].sent - self._places[run_id].acked
-                self._unacked_bytes -= sum(self._places.pop(run_id).sizes or ())
+    def _settle_oldest(self) -> None:
+        """Keeps no more than the place of runs that have nothing to be sent."""
+        busy = set(self._ready).union(*(resume.targets for resume in self._resumes))
+        for run_id in [run_id for run_id in self._places if run_id not in busy][: KNOWN_RUNS // 2]:
+            place = self._places.pop(run_id)
+            self._unacked_events -= place.sent - place.acked
+            self._unacked_bytes -= sum(place.sizes or ())
+            self._settled[run_id] = place.sent
+        for run_id in list(self._settled)[: max(0, len(self._settled) - SETTLED_RUNS)]:
+            del self._settled[run_id]
 
     def _touch(self, run_id: str, place: _Place) -> None:
         if place.head > place.sent:
@@ -224,8 +234,8 @@ class DeliverySession:
         self._unacked_events += len(texts)
         if self._acks:
             place.sizes = place.sizes if place.sizes is not None else deque()
-            place.sizes.extend(map(len, texts))
-            self._unacked_bytes += sum(map(len, texts))
+            place.sizes.extend(map(_bytes_of, texts))
+            self._unacked_bytes += sum(map(_bytes_of, texts))
 
     def _set_back(self, place: _Place, cursor: int) -> None:
         self._unacked_events -= place.sent - place.acked
@@ -240,3 +250,7 @@ class DeliverySession:
                 self._resumes.remove(resume)
                 return CaughtUp(resume.id, places)
         return None
+
+
+def _bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())

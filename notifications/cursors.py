@@ -86,6 +86,8 @@ class Cursors:
                 self._resumes.pop(frame.get("id", ""), None)
             case "error":
                 self._error(frame)
+            case _:
+                pass
         return NOTHING
 
     def resume(self, run_ids: Iterable[str]) -> list[Frame]:

@@ -155,4 +155,5 @@ class Analyst:
 
 
 def _progress(done: int) -> dict[str, int]:
-    return {"total_steps": STEPS, "progress_percentage": 5 + done * 90 // STEPS}
+    # one more: the platform has told a step of its own before
+    return {"total_steps": STEPS + 1, "progress_percentage": 5 + done * 90 // STEPS}

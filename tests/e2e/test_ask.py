@@ -1,0 +1,218 @@
+"""`manage.py ask` as a person runs it: its own process, a real server."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live import ROOT, LiveNetra, free_port
+
+pytestmark = pytest.mark.e2e
+
+ORDER = ["agent_started", "agent_thinking", "tool_executing", "tool_completed", "agent_completed"]
+Done = subprocess.CompletedProcess[str]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "manage.py", "ask", *arguments]
+
+
+def ask(netra: LiveNetra, *arguments: str, **environment: str) -> Done:
+    return subprocess.run(
+        command(*arguments),
+        cwd=ROOT,
+        env={**netra._environment, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def script(*steps: dict[str, Any]) -> str:
+    return json.dumps({"script": list(steps)})
+
+
+@pytest.fixture(scope="module")
+def sales(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, int]:
+    """A CSV of 1,000 rows, the region that sold most, and how much that is."""
+    dice = random.Random(7)
+    rows = [(dice.choice(["North", "South", "East", "West"]), dice.randint(1, 99)) for _ in range(1_000)]
+    path = tmp_path_factory.mktemp("sales") / "sales.csv"
+    path.write_text("region,units\n" + "".join(f"{region},{units}\n" for region, units in rows))
+    totals = {region: sum(units for each, units in rows if each == region) for region, _ in rows}
+    best = max(totals, key=totals.__getitem__)
+    return path, best, totals[best]
+
+
+def test_the_analyst_answers_about_a_thousand_rows(live_netra: LiveNetra, sales):
+    path, best, total = sales
+
+    done = ask(live_netra, "analyst", "Which region sold the most units?", "--file", str(path))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("● analyst started (at most ")
+    assert any(line.startswith('✓ read_table(source="params") success, ') for line in lines)
+    assert f"**{best}**" in done.stdout
+    assert f"**{total:,}**" in done.stdout
+    assert "1,000 rows" in done.stdout
+    assert lines[-1].startswith("● completed after ")
+    assert "\r" not in done.stdout
+
+
+def test_json_is_the_events_in_order_and_nothing_else(live_netra: LiveNetra, sales):
+    path, _, _ = sales
+
+    done = ask(live_netra, "analyst", "Which region sold the most units?", "--file", str(path), "--json")
+
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    types = [event["type"] for event in events]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert [types.index(type_) for type_ in ORDER] == sorted(types.index(type_) for type_ in ORDER)
+    assert (types[0], types[-1], types.count("agent_completed")) == ("agent_started", "agent_completed", 1)
+    assert events == live_netra.logged(events[0]["run_id"])
+
+
+def test_a_token_says_who_asks(live_netra: LiveNetra):
+    done = ask(live_netra, "scripted", "Go.", "--params", script(), "--json", NETRA_TOKEN=live_netra.token)
+
+    run_id = json.loads(done.stdout.splitlines()[0])["run_id"]
+    (row,) = live_netra.rows(
+        "SELECT username FROM auth_user u JOIN agents_agentexecution e ON e.user_id = u.id WHERE run_id = ?", run_id
+    )
+    assert row["username"] == "alice"
+
+
+def test_a_thread_goes_on(live_netra: LiveNetra):
+    first = ask(live_netra, "scripted", "Go.", "--params", script(), "--json")
+    thread_id = json.loads(first.stdout.splitlines()[0])["thread_id"]
+
+    second = ask(live_netra, "scripted", "Go on.", "--params", script(), "--json", "--thread", thread_id)
+
+    assert json.loads(second.stdout.splitlines()[0])["thread_id"] == thread_id
+
+
+@pytest.mark.parametrize(
+    ("steps", "arguments", "end"),
+    [
+        ([{"raise": "boom"}], [], "✗ failed after "),
+        ([{"sleep": 30}], ["--timeout", "0.5"], "✗ timed out after "),
+    ],
+    ids=["failed", "timed_out"],
+)
+def test_a_run_that_does_not_complete_is_exit_code_1(
+    live_netra: LiveNetra, steps: list[dict[str, Any]], arguments: list[str], end: str
+):
+    done = ask(live_netra, "scripted", "Go.", "--params", script(*steps), *arguments)
+
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].startswith(end)
+
+
+def test_what_agents_say_does_not_steer_the_terminal(live_netra: LiveNetra):
+    steps: list[dict[str, Any]] = [
+        {"think": "a\x1b[31m\nb"},
+        {"tool": "echo", "arguments": {"x": "\x1b]0;t\x07"}},
+        {"stream": "c\x1b[2Jd"},
+    ]
+
+    done = ask(live_netra, "scripted", "Go.", "--params", script(*steps))
+
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout
+    assert "a[31m b" in done.stdout
+    assert "\nc[2Jd\n" in done.stdout
+
+
+def test_ctrl_c_cancels_the_run_and_waits_for_its_end(live_netra: LiveNetra):
+    asking = subprocess.Popen(
+        command("scripted", "Go.", "--params", script({"think": "Long."}, {"sleep": 30}), "--json"),
+        cwd=ROOT,
+        env=live_netra._environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with asking:
+        assert asking.stdout is not None
+        first = json.loads(asking.stdout.readline())
+        asking.send_signal(signal.SIGINT)
+        rest = [json.loads(line) for line in asking.stdout]
+
+    assert asking.returncode == 130
+    assert rest[-1]["type"] == "agent_completed"
+    assert rest[-1]["data"]["status"] == "cancelled"
+    assert live_netra.run_row(first["run_id"])["status"] == "cancelled"
+
+
+class TestNotAsked:
+    """One sentence on standard error, exit code 2."""
+
+    def refused(self, done: Done) -> str:
+        assert done.returncode == 2, done.stderr
+        assert done.stdout == ""
+        assert len(done.stderr.splitlines()) == 1
+        return done.stderr.strip()
+
+    def test_a_wrong_token(self, live_netra: LiveNetra):
+        done = ask(live_netra, "analyst", "Go.", "--token", "netra_wrong")
+
+        assert "refused the token: it is wrong or expired" in self.refused(done)
+
+    def test_no_server(self, live_netra: LiveNetra):
+        port = free_port()
+
+        done = ask(live_netra, "analyst", "Go.", PORT=str(port))
+
+        assert self.refused(done) == f"Nothing answers at http://127.0.0.1:{port}: start it with `make run`."
+
+    def test_a_server_with_another_database(self, live_netra: LiveNetra, tmp_path):
+        subprocess.run(
+            [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+            cwd=ROOT,
+            env={**live_netra._environment, "NETRA_DATA_DIR": str(tmp_path)},
+            check=True,
+            timeout=60,
+        )
+
+        done = ask(live_netra, "analyst", "Go.", NETRA_DATA_DIR=str(tmp_path))
+
+        assert "may use another one. Give --token" in self.refused(done)
+
+    def test_no_ticket_of_ours_goes_to_another_machine(self, live_netra: LiveNetra):
+        done = ask(live_netra, "analyst", "Go.", "--url", "https://netra.example")
+
+        assert self.refused(done) == "Say who you are at https://netra.example: give --token, or set NETRA_TOKEN."
+
+    def test_an_unknown_agent(self, live_netra: LiveNetra):
+        assert "no agent called 'nobody'. Agents: analyst" in self.refused(ask(live_netra, "nobody", "Go."))
+
+    def test_an_empty_message(self, live_netra: LiveNetra):
+        assert "The message is empty." in self.refused(ask(live_netra, "analyst", " "))
+
+
+@pytest.mark.parametrize(
+    ("content", "note"),
+    [
+        ("\ufeffcafé,units\nà,1\nb,2\n".encode(), ""),
+        ("café,units\nà,1\nb,2\n".encode("utf-16"), ""),
+        ("café,units\nà,1\nb,2\n".encode("latin-1"), "is not UTF-8, so it was read as Latin-1.\n"),
+    ],
+    ids=["utf-8-sig", "utf-16", "latin-1"],
+)
+def test_files_in_other_encodings_are_read(live_netra: LiveNetra, tmp_path, content, note):
+    path = tmp_path / "data.csv"
+    path.write_bytes(content)
+
+    done = ask(live_netra, "analyst", "How many units?", "--file", str(path))
+
+    assert done.returncode == 0
+    assert done.stderr.endswith(note)
+    assert bool(done.stderr) == bool(note)
+    assert "| café | text |" in done.stdout

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-MISSION_CRITICAL_TESTS = 0
-"""How many tests carry the mark mission_critical; the number may only grow. 0: not counted yet."""
+MISSION_CRITICAL_TESTS = 90
+"""How many tests carry the mark mission_critical; the number may only grow. 0: not counted."""
 PIN = "mission_critical_tests"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -45,13 +45,18 @@ class Intake:
         self._tiers = tiers
         self._quota = quota
 
-    async def start(self, *, user_id: int, request_id: str, request: RunRequest) -> Registered:
-        """Makes a run and has it executed; the same request_id again gives the same run. Raises NetraError."""
+    async def start(
+        self, *, user_id: int, request_id: str, request: RunRequest, admit: Callable[[], None]
+    ) -> Registered:
+        """Makes a run and has it executed; the same request_id again gives the same run. Raises NetraError.
+
+        `admit` is called for a request that would make a run, on another thread, and may refuse it.
+        """
         registered = await self._tracker.register_execution(
             user_id=user_id,
             request_id=request_id,
             request=request,
-            terms=lambda: self._terms(user_id, request),
+            terms=lambda: self._terms(user_id, request, admit),
         )
         for run_id in registered.interrupts:
             await self.cancel(user_id=user_id, run_id=run_id)
@@ -64,13 +69,14 @@ class Intake:
         self._runner.cancel(run_id)
         return request
 
-    def _terms(self, user_id: int, request: RunRequest) -> Terms:
+    def _terms(self, user_id: int, request: RunRequest, admit: Callable[[], None]) -> Terms:
         """Looks at a new request, in the transaction that makes its run. Raises UnknownAgent or InvalidMessage."""
         spec = self._registry.get_agent(request.agent)
         if not request.message.strip():
             raise InvalidMessage("The message is empty. Say what the agent is to do.", field="message")
         if request.timeout is not None and request.timeout <= 0:
             raise InvalidMessage("timeout must be above 0 seconds.", field="timeout")
+        admit()
         tier = self._tier_of(user_id)
         return Terms(
             tier=tier.name,

@@ -225,8 +225,6 @@ class ChatConsumer(AsyncConsumer):
 
     async def _start(self, message: protocol.StartAgent) -> None:
         """The run's events wait until the client has been told that it is accepted."""
-        if wait := self._manager.take_start(self.user_id):
-            raise RateLimited("You start too many runs. Wait a moment.", retry_after=round(wait, 3))
         request = RunRequest(
             agent=message.agent,
             message=message.message,
@@ -237,7 +235,12 @@ class ChatConsumer(AsyncConsumer):
         )
         self._starting = True
         try:
-            registered = await self._intake.start(user_id=self.user_id, request_id=message.request_id, request=request)
+            registered = await self._intake.start(
+                user_id=self.user_id,
+                request_id=message.request_id,
+                request=request,
+                admit=partial(self._manager.admit_start, self.user_id),
+            )
             await self._answer(
                 protocol.RunAccepted(
                     request_id=message.request_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from notifications.groups import group_of
 from notifications.limits import RateLimit
 from notifications.log import read_heads
 from notifications.notifier import WebSocketNotifier
+from notifications.protocol import RateLimited
 
 PUBLISH_SECONDS: Final = 1.0
 """A publication that takes longer is given up; the log heals it."""
@@ -106,10 +108,11 @@ class WebSocketManager:
         if not sockets:
             del self._sockets[socket.user_id]
 
-    def take_start(self, user_id: int) -> float:
-        """Counts a start of a run; 0, or the seconds that the user must wait."""
+    def admit_start(self, user_id: int) -> None:
+        """Counts a start of a run. Raises RateLimited when its user starts too many; may be called on any thread."""
         limit = self._starts.setdefault(user_id, RateLimit(self._starts_per_minute, 60.0))
-        return limit.take(asyncio.get_running_loop().time())
+        if wait := limit.take(time.monotonic()):
+            raise RateLimited("You start too many runs. Wait a moment.", retry_after=round(wait, 3))
 
     async def _publish_queued(self) -> None:
         while True:

@@ -45,3 +45,13 @@ def call_and_keep(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -
 async def in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Awaits a transaction function; its exceptions come through."""
     return await asyncio.get_running_loop().run_in_executor(_POOL, lambda: call(function, *args, **kwargs))
+
+
+def checkpoint() -> None:
+    """Brings SQLite's write-ahead log into its database file, without holding up readers or the journal.
+
+    A commit that had to do it would keep its events waiting for the disk.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        cursor.fetchall()

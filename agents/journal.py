@@ -13,7 +13,6 @@ from typing import Final
 
 import msgspec
 import structlog
-from django.db import Error as DatabaseRefusal
 from django.db import connection
 
 from agents.database import AWAY, call_and_keep
@@ -113,7 +112,7 @@ class Journal:
     async def _flush(self) -> None:
         while shares := self._take_batch():
             refusals = await self._commit(shares)
-            self._publish([_batch_of(share.write) for share in shares if share.write.run.pk not in refusals])
+            self._hand_on([share.write for share in shares if share.write.run.pk not in refusals])
             for share in shares:
                 share.committed.set_result(refusals.get(share.write.run.pk))
             self._refuse(refusals)
@@ -127,6 +126,12 @@ class Journal:
             events += len(share.write.frames)
             taken.append(self._waiting.pop(pk))
         return taken
+
+    def _hand_on(self, writes: Sequence[RunWrite]) -> None:
+        try:
+            self._publish([_batch_of(write) for write in writes])
+        except Exception:  # a bug; nobody who waits for a commit may wait for ever
+            log.exception("committed events not handed on")
 
     def _refuse(self, refusals: dict[int, Exception]) -> None:
         for pk, refusal in refusals.items():
@@ -145,7 +150,7 @@ class Journal:
                 tries += 1
                 log.warning("database away", error=str(error), tries=tries, retry_in_s=delay)
                 await asyncio.sleep(delay)
-            except (DatabaseRefusal, ValueError, TypeError, OverflowError) as error:
+            except Exception as error:  # refused by the database, or by Python on the way there
                 return await self._commit_one_by_one(shares, error)
             else:
                 return {pk: Fenced(f"run {pk} has another writer or has ended") for pk in fenced}

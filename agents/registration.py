@@ -71,7 +71,7 @@ def _register(user_id: int, request_id: str, request: RunRequest, terms: Callabl
         user_id=user_id,
         agent_name=request.agent,
         request_id=request_id,
-        request=msgspec.json.encode(request).decode(),
+        request=_text_of(request),
         restartable=agreed.restartable,
         tier=agreed.tier,
         timeout=agreed.timeout,
@@ -86,8 +86,13 @@ def _register(user_id: int, request_id: str, request: RunRequest, terms: Callabl
     )
 
 
+def _text_of(request: RunRequest) -> str:
+    """The same text for the same request, whatever the order of its params."""
+    return msgspec.json.encode(request, order="sorted").decode()
+
+
 def _again(earlier: AgentExecution, request: RunRequest) -> Registered:
-    if msgspec.json.decode(earlier.request, type=RunRequest) != request:
+    if earlier.request != _text_of(request):
         raise RequestIdReused(
             f"You used this request_id for another request ({earlier.run_id}). Use a new one for each request.",
             field="request_id",
@@ -104,7 +109,7 @@ def _position_of(execution: AgentExecution) -> int:
     if execution.status != "pending" or execution.owner:
         return 0
     waiting = AgentExecution.objects.for_user(execution.user_id).filter(status="pending", owner="")
-    return waiting.filter(pk__lte=execution.pk).count()
+    return waiting.filter(pk__lt=execution.pk).count()
 
 
 def _thread_for(user_id: int, request: RunRequest) -> Thread:

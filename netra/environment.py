@@ -21,7 +21,9 @@ SQLITE_OPTIONS = {
     "timeout": 20,
     # A writer takes its lock at BEGIN, so it waits its turn instead of failing when it first writes.
     "transaction_mode": "IMMEDIATE",
-    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;",
+    # Checkpoints are made beside the commits (agents.database.checkpoint); past 80 MB of log a commit makes one itself.
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;"
+    " PRAGMA wal_autocheckpoint=20000;",
 }
 POSTGRESQL_OPTIONS = {"pool": {"min_size": 1, "max_size": 20, "timeout": 10}}
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 import structlog
 from channels.layers import get_channel_layer
 from django.conf import settings
+from django.db import connection
 
 from agents.core import AgentExecutionCore
-from agents.database import AWAY
+from agents.database import AWAY, checkpoint, in_database
 from agents.intake import Intake, Quota
 from agents.journal import Journal
 from agents.registry import AgentRegistry
@@ -18,6 +20,8 @@ from agents.tiers import build_tiers
 from agents.tracker import AgentExecutionTracker, set_execution_tracker
 from notifications.consumers import SocketLimits
 from notifications.manager import WebSocketManager
+
+CHECKPOINT_SECONDS: Final = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -65,9 +69,13 @@ class Services:
             protocol_errors_per_10_s=settings.NETRA_PROTOCOL_ERRORS,
         )
 
+        self._checkpoints: asyncio.Task[None] | None = None
+
     def start(self) -> None:
         """To be called in the event loop that serves the sockets."""
         self.manager.start()
+        if connection.vendor == "sqlite":
+            self._checkpoints = asyncio.create_task(_make_checkpoints(), name="checkpoints")
         self.runner.start()
         log.info("runner started", worker=self.runner.owner)
 
@@ -79,3 +87,14 @@ class Services:
         except (TimeoutError, *AWAY) as error:
             log.error("stopped without the database", error=repr(error))
         await self.manager.stop()
+        if self._checkpoints is not None:
+            self._checkpoints.cancel()
+
+
+async def _make_checkpoints() -> None:
+    while True:
+        await asyncio.sleep(CHECKPOINT_SECONDS)
+        try:
+            await in_database(checkpoint)
+        except AWAY as error:
+            log.warning("no checkpoint", error=str(error))

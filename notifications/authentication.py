@@ -69,7 +69,11 @@ def is_allowed_origin(origin: str, host: str) -> bool:
     if origin in settings.CSRF_TRUSTED_ORIGINS:
         return True
     domain, _ = split_domain_port(host)
-    return bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS) and urlsplit(origin).netloc == host
+    try:
+        netloc = urlsplit(origin).netloc
+    except ValueError:  # it is no URL
+        return False
+    return bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS) and netloc == host
 
 
 def _by_token(secret: str) -> Credential | None:

@@ -93,7 +93,10 @@ class ChatConsumer(AsyncConsumer):
             raise
         except Exception:
             log.exception("handler failed", message_type=message["type"])
-            await self._answer(ErrorFrame(code="internal", message="Netra failed here. Please try again."))
+            if self._sender is not None:
+                await self._answer(ErrorFrame(code="internal", message="Netra failed here. Please try again."))
+            else:
+                await self.close(CLOSE_COME_BACK)  # it never came about; before the upgrade this is a 403
 
     # ─ the socket's life
 

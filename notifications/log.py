@@ -15,6 +15,8 @@ from agents.models import AgentExecution, ExecutionEvent
 from notifications.protocol import LiveRun, PhaseStep, RunSnapshot
 
 USERS_IN_ONE_QUERY = 5_000
+READ_CHARACTERS = 500_000
+"""About as much of a log is in memory at once, for one socket."""
 
 
 def read_runs(user_id: int, ended_since: datetime) -> tuple[list[LiveRun], dict[str, int]]:
@@ -49,9 +51,16 @@ def read_heads_of(user_id: int, run_ids: Collection[str]) -> dict[str, int]:
 
 
 def read_events(user_id: int, run_id: str, after: int, limit: int) -> list[tuple[int, str]]:
-    """Up to `limit` events (seq, frame) of a user's run, from seq `after` + 1 on."""
+    """Up to `limit` events (seq, frame) of a user's run, from seq `after` + 1 on; fewer if they are large."""
     events = ExecutionEvent.objects.filter(execution__run_id=run_id, execution__user_id=user_id, seq__gt=after)
-    return list(events.order_by("seq").values_list("seq", "frame")[:limit])
+    rows: list[tuple[int, str]] = []
+    characters = 0
+    for seq, frame in events.order_by("seq").values_list("seq", "frame")[:limit].iterator(chunk_size=20):
+        rows.append((seq, frame))
+        characters += len(frame)
+        if characters >= READ_CHARACTERS:
+            break
+    return rows
 
 
 def read_snapshot(user_id: int, run_id: str) -> RunSnapshot:

@@ -123,7 +123,7 @@ class WebSocketNotifier:
     ) -> None:
         run, state = self._run, self._tracker.get_state(self._run.run_id)
         shown, was_cut = cut_value(output)
-        notes = [cut_text(text, MAX_LABEL_BYTES) for text in warnings]
+        notes = [cut_text(text.replace("\0", ""), MAX_LABEL_BYTES) for text in warnings]
         if was_cut:
             notes.append("The answer was too large for one event and was cut.")
         result = RunResult(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, ParamSpec, TypeVar
 
@@ -20,6 +21,7 @@ R = TypeVar("R")
 STOPPED_READING_SECONDS: Final = 60.0
 UNSENT_BYTES: Final = 512 * 1024
 """What may wait in the server for one client; beyond it the sender waits, and then goes on from the log."""
+LOOK_AFTER_CHARACTERS: Final = 100_000
 LOOK_AGAIN_SECONDS: Final = 0.02
 CLOSE_STOPPED_READING: Final = 4408
 
@@ -95,11 +97,16 @@ class EventSender:
             await self._work.wait()
 
     async def _send(self, texts: list[str]) -> None:
-        async with asyncio.timeout(STOPPED_READING_SECONDS):
-            for text in texts:
-                await self._send_text(text)
-        await asyncio.sleep(0)  # others of this process have their turn
-        await self._let_client_read()
+        left = deque(texts)
+        while left:
+            async with asyncio.timeout(STOPPED_READING_SECONDS):
+                characters = 0
+                while left and characters < LOOK_AFTER_CHARACTERS:
+                    text = left.popleft()
+                    characters += len(text)
+                    await self._send_text(text)
+            await asyncio.sleep(0)  # others of this process have their turn
+            await self._let_client_read()
 
     async def _let_client_read(self) -> None:
         """Waits while too much waits for the client. Raises TimeoutError when it takes nothing for a minute."""

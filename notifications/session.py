@@ -19,7 +19,7 @@ HELD_EVENTS: Final = 2_000
 HELD_CHARACTERS: Final = 1_000_000
 """Live frames kept for one socket; beyond it they are dropped and read from the log when their turn comes."""
 SEND_EVENTS: Final = 100
-FETCH_EVENTS: Final = 500
+FETCH_EVENTS: Final = 200
 KNOWN_RUNS: Final = 1_000
 """Runs that a socket keeps all about; of older ones that rest it keeps where it is."""
 SETTLED_RUNS: Final = 100_000
@@ -60,7 +60,7 @@ class _Place(msgspec.Struct, eq=False):
     sent: int
     head: int
     acked: int
-    held: deque[str]
+    held: deque[str] | None = None
     held_from: int = 0
     sizes: deque[int] | None = None
 
@@ -86,7 +86,7 @@ class DeliverySession:
     def begin(self, heads: Mapping[str, int]) -> None:
         """Sets the places of runs that exist when the socket connects: it is sent only what comes after."""
         for run_id, head in heads.items():
-            self._places[run_id] = _Place(head, head, head, deque())
+            self._places[run_id] = _Place(head, head, head)
 
     def receive(self, run_id: str, first_seq: int, texts: Sequence[str]) -> None:
         """Takes in a batch that was published live; duplicates and gaps are no matter."""
@@ -159,20 +159,13 @@ class DeliverySession:
         place = self._places[run_id]
         if place.sent != after:  # a resume has moved the place meanwhile
             return Send([])
-        if rows and rows[0][0] > after + 1:  # pruned
-            self._gaps.append(Gap(run_id, after + 1, rows[0][0] - 1))
-            place.sent += rows[0][0] - 1 - after
-            place.acked += rows[0][0] - 1 - after
+        if rows and rows[0][0] > after + 1:
+            self._skip(run_id, place, rows[0][0] - 1)
             return Send([])
-        texts = []
-        for expected, (seq, text) in enumerate(rows, after + 1):
-            if seq != expected:
-                break
-            texts.append(text)
+        texts = self._following(after, rows)
         if not texts:  # the log does not have it (yet): ask no more until somebody says that it does
             place.head = place.sent
-            while place.held:
-                self._drop_first(place)
+            self._drop_held(place)
         self._count_sent(place, texts)
         while place.held and place.held_from <= place.sent:
             self._drop_first(place)
@@ -180,13 +173,30 @@ class DeliverySession:
         self._touch(run_id, place)
         return Send(texts)
 
+    def _skip(self, run_id: str, place: _Place, missed_to: int) -> None:
+        """The log was pruned up to there."""
+        self._gaps.append(Gap(run_id, place.sent + 1, missed_to))
+        place.acked += missed_to - place.sent
+        place.sent = missed_to
+
+    def _following(self, after: int, rows: Sequence[tuple[int, str]]) -> list[str]:
+        """The rows that follow `after` without a hole, as many as the client's window takes."""
+        texts: list[str] = []
+        left = self._bytes_left()
+        for expected, (seq, text) in enumerate(rows, after + 1):
+            if seq != expected or left <= 0:
+                break
+            left -= len(text)
+            texts.append(text)
+        return texts
+
     def _place_of(self, run_id: str) -> _Place:
         place = self._places.get(run_id)
         if place is None:
             if len(self._places) >= KNOWN_RUNS:
                 self._settle_oldest()
             sent = self._settled.pop(run_id, 0)
-            place = self._places[run_id] = _Place(sent, sent, sent, deque())
+            place = self._places[run_id] = _Place(sent, sent, sent)
         return place
 
     def _settle_oldest(self) -> None:
@@ -210,22 +220,36 @@ class DeliverySession:
     def _room(self, most: int) -> int:
         return min(most, max(1, WINDOW_EVENTS - self._unacked_events)) if self._acks else most
 
+    def _bytes_left(self) -> float:
+        return WINDOW_BYTES - self._unacked_bytes if self._acks else float("inf")
+
     def _hold(self, place: _Place, texts: Sequence[str]) -> None:
+        place.held = place.held or deque()
         place.held.extend(texts)
         self._held_events += len(texts)
         self._held_characters += sum(map(len, texts))
 
     def _drop_first(self, place: _Place) -> str:
+        assert place.held is not None
         text = place.held.popleft()
         place.held_from += 1
         self._held_events -= 1
         self._held_characters -= len(text)
+        place.held = place.held or None
         return text
+
+    def _drop_held(self, place: _Place) -> None:
+        while place.held:
+            self._drop_first(place)
 
     def _take_held(self, place: _Place) -> list[str]:
         while place.held and place.held_from <= place.sent:
             self._drop_first(place)
-        texts = [self._drop_first(place) for _ in range(min(len(place.held), self._room(SEND_EVENTS)))]
+        texts: list[str] = []
+        room, left = self._room(SEND_EVENTS), self._bytes_left()
+        while place.held and len(texts) < room and left > 0:
+            texts.append(self._drop_first(place))
+            left -= len(texts[-1])
         self._count_sent(place, texts)
         return texts
 

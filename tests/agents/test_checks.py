@@ -1,0 +1,34 @@
+import pytest
+from django.core.checks import run_checks
+
+from agents.checks import check_tiers
+
+
+def test_the_shipped_settings_pass():
+    assert check_tiers(None) == []
+    assert [problem for problem in run_checks() if problem.id and problem.id.startswith("netra")] == []
+
+
+@pytest.mark.parametrize(
+    ("tiers", "id_", "said"),
+    [
+        ({"gold": {"run": 1}}, "netra.E001", "gold"),
+        ({"free": {"rum": 1}}, "netra.E001", "rum"),
+        ({"free": {"tool": 100}}, "netra.E002", "tier free: tool (100)"),
+        ({"mid": {"run": -1}}, "netra.E002", "tier mid"),
+    ],
+)
+def test_a_table_that_cannot_work_is_refused_with_a_hint(settings, tiers, id_, said):
+    settings.NETRA_TIERS = tiers
+
+    found = check_tiers(None)
+
+    assert {problem.id for problem in found} == {id_}
+    assert said in found[0].msg
+    assert found[0].hint
+
+
+def test_a_default_tier_that_does_not_exist_is_refused(settings):
+    settings.NETRA_DEFAULT_TIER = "gold"
+
+    assert [problem.id for problem in check_tiers(None)] == ["netra.E003"]

@@ -1,0 +1,155 @@
+"""The measurements: each asks one thing of one subject and returns numbers by name. What is lost raises Lost."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from tests.benchmarks.subjects import Netra, Subject
+from tests.benchmarks.wire import Arrival
+
+Numbers = dict[str, float]
+
+SETTLE_SECONDS = 0.3
+REPLAYS = 5
+REPLAYED_EVENTS = 300
+
+
+class Lost(Exception):
+    """Frames are missing, doubled or out of order, or the log has others."""
+
+
+class _Event(msgspec.Struct):
+    """What is read of a frame; replies have no seq."""
+
+    type: str
+    timestamp: datetime | None = None
+    run_id: str = ""
+    seq: int = 0
+
+
+class _Seen(msgspec.Struct):
+    """An event of a run: when it was emitted and when it arrived, in seconds since the epoch."""
+
+    text: bytes
+    emitted: float
+    arrived: float
+
+
+def throughput(subject: Subject, *, runs: int, events: int) -> Numbers:
+    """Events per second over all runs, from the first one's timestamp to the arrival of the last.
+
+    Beside it what it cost the server: processor time per event, which a busy machine disturbs less, and memory.
+    """
+    before = _memory(subject.pid, "VmRSS")
+    _forget_peak(subject.pid)
+    processor = _processor_seconds(subject.pid)
+    seen = _emit(subject, runs=runs, events=events // runs, rate=None)
+    seconds = max(event.arrived for event in seen) - min(event.emitted for event in seen)
+    time.sleep(SETTLE_SECONDS)
+    return {
+        "events_per_s": len(seen) / seconds,
+        "processor_us": (_processor_seconds(subject.pid) - processor) / len(seen) * 1e6,
+        "memory_mb": (_memory(subject.pid, "VmRSS") - before) / 1e6,
+        "memory_peak_mb": (_memory(subject.pid, "VmHWM") - before) / 1e6,
+    }
+
+
+def latency(subject: Subject, *, rate: float, events: int) -> Numbers:
+    """Milliseconds from an event's timestamp to its arrival, at a steady rate."""
+    seen = _emit(subject, runs=1, events=events, rate=rate)
+    delays = sorted((event.arrived - event.emitted) * 1000 for event in seen)
+    return {
+        "latency_p50_ms": delays[len(delays) // 2],
+        "latency_p99_ms": delays[len(delays) * 99 // 100],
+        "latency_max_ms": delays[-1],
+    }
+
+
+def replay(netra: Netra) -> Numbers:
+    """Milliseconds from `resume` to `caught_up` over a whole run of 300 events."""
+    with netra.connect() as wire:
+        netra.emit(wire, runs=1, events=REPLAYED_EVENTS - 3, rate=None)  # three are told by the core
+        live = wire.receive_until("agent_completed")
+    run_id = msgspec.json.decode(live[-1].text, type=_Event).run_id
+    expected = [arrival.text for arrival in live[-REPLAYED_EVENTS:]]
+    times = []
+    with netra.connect() as wire:
+        for _ in range(REPLAYS):
+            begin = time.time()
+            wire.send(type="resume", cursors={run_id: 0})
+            arrivals = wire.receive_until("caught_up")
+            times.append((arrivals[-1].at - begin) * 1000)
+            if [arrival.text for arrival in arrivals[:-1]] != expected:
+                raise Lost(f"a replay of {run_id} is not what was seen live")
+    return {"replay_ms": sorted(times)[REPLAYS // 2]}
+
+
+def idle_sockets(subject: Subject, *, sockets: int) -> Numbers:
+    """Memory of the server for each socket on which nothing happens."""
+    before = _memory(subject.pid, "VmRSS")
+    with ExitStack() as stack:
+        for _ in range(sockets):
+            stack.enter_context(subject.connect_idle())
+        time.sleep(SETTLE_SECONDS)
+        return {"socket_kib": (_memory(subject.pid, "VmRSS") - before) / sockets / 1024}
+
+
+def warm_up(subject: Subject) -> None:
+    """What a process does only once is not measured."""
+    _emit(subject, runs=1, events=200, rate=None)
+
+
+def _emit(subject: Subject, *, runs: int, events: int, rate: float | None) -> list[_Seen]:
+    """The events asked for, as they arrived; nothing is missing of them."""
+    with subject.connect() as wire:
+        subject.emit(wire, runs=runs, events=events, rate=rate)
+        arrivals = wire.receive_until("agent_completed", times=runs)
+    by_run = _by_run(arrivals)
+    if len(by_run) != runs:
+        raise Lost(f"{subject.name}: {len(by_run)} runs were seen, not {runs}")
+    asked: list[_Seen] = []
+    for run_id, seen in by_run.items():
+        if len(seen) != events + subject.first_seq:  # and the agent_completed
+            raise Lost(f"{subject.name}: {len(seen)} events of {run_id} came, not {events + subject.first_seq}")
+        if isinstance(subject, Netra) and subject.logged(run_id) != [event.text.decode() for event in seen]:
+            raise Lost(f"the log of {run_id} is not what was seen live")
+        asked += seen[subject.first_seq - 1 : -1]
+    return asked
+
+
+def _by_run(arrivals: Sequence[Arrival]) -> dict[str, list[_Seen]]:
+    """Parsed only now: reading comes first while events arrive."""
+    decode = msgspec.json.Decoder(_Event).decode
+    by_run: dict[str, list[_Seen]] = defaultdict(list)
+    for arrival in arrivals:
+        event = decode(arrival.text)
+        if event.timestamp is not None:
+            by_run[event.run_id].append(_Seen(arrival.text, event.timestamp.timestamp(), arrival.at))
+            if event.seq != len(by_run[event.run_id]):
+                raise Lost(f"event {event.seq} of {event.run_id} came in place {len(by_run[event.run_id])}")
+    return by_run
+
+
+def _processor_seconds(pid: int) -> float:
+    """Of all its threads, in its own code and in the kernel's."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _memory(pid: int, field: str) -> float:
+    """Bytes: VmRSS is what the process holds now, VmHWM the most since `_forget_peak`."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith(f"{field}:"))
+    return float(line.split()[1]) * 1024
+
+
+def _forget_peak(pid: int) -> None:
+    Path(f"/proc/{pid}/clear_refs").write_text("5")

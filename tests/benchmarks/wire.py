@@ -1,0 +1,94 @@
+"""A WebSocket client on a plain socket: it notes when frames came and parses no more than it is asked to."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import deque
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import msgspec
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+SILENCE_SECONDS = 15.0
+"""A server that is silent for so long while something is due has lost it: TimeoutError."""
+
+
+class Arrival(NamedTuple):
+    """A text frame and when it was read from the socket, in seconds since the epoch."""
+
+    text: bytes
+    at: float
+
+
+class Wire:
+    def __init__(self, url: str, token: str = "") -> None:
+        uri = parse_uri(url)
+        self._protocol = ClientProtocol(uri, max_size=None)
+        self._socket = socket.create_connection((uri.host, uri.port), timeout=SILENCE_SECONDS)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._arrivals: deque[Arrival] = deque()
+        request = self._protocol.connect()
+        if token:
+            request.headers["Authorization"] = f"Bearer {token}"
+        self._protocol.send_request(request)
+        self._flush()
+        while self._protocol.state is State.CONNECTING:
+            self._read()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._protocol.send_close()
+            self._flush()
+        self._socket.close()
+
+    def send(self, **message: Any) -> None:
+        self._protocol.send_text(msgspec.json.encode(message))
+        self._flush()
+
+    def receive(self) -> Arrival:
+        deadline = time.monotonic() + SILENCE_SECONDS  # pings are no answer
+        while not self._arrivals:
+            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+            self._read()
+        return self._arrivals.popleft()
+
+    def receive_until(self, type_: str, times: int = 1) -> list[Arrival]:
+        """Reads on until so many frames of that type have come; returns all that came, these included."""
+        start, arrivals = b'{"type":"%b"' % type_.encode(), []
+        while times:
+            arrivals.append(self.receive())
+            times -= arrivals[-1].text.startswith(start)
+        return arrivals
+
+    def _flush(self) -> None:
+        for data in self._protocol.data_to_send():
+            self._socket.sendall(data)
+
+    def _read(self) -> None:
+        data = self._socket.recv(262_144)
+        if not data:
+            raise ConnectionError("the server closed the socket")
+        at = time.time()
+        self._protocol.receive_data(data)
+        for event in self._protocol.events_received():
+            if isinstance(event, Response):
+                if self._protocol.handshake_exc is not None:
+                    raise ConnectionError("the server refused the socket") from self._protocol.handshake_exc
+            elif isinstance(event, Frame) and event.opcode is Opcode.TEXT:
+                self._arrivals.append(Arrival(bytes(event.data), at))
+        self._flush()  # pongs

@@ -17,6 +17,10 @@ ToolStatus = Literal["success", "error", "timed_out", "cancelled"]
 class RunNotifier(Protocol):
     """Turns what happens in one run into its events. Each method returns when the event is recorded."""
 
+    def close(self) -> None:
+        """From now on nothing can be told of the run by this notifier: its worker is done with it."""
+        ...
+
     async def notify_agent_started(self, *, streaming: bool) -> None: ...
 
     async def notify_run_recovered(self, reason: str) -> None: ...

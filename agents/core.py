@@ -87,7 +87,7 @@ class AgentExecutionCore:
             notifier=self._bridge.create_notifier(
                 self._tracker, claim.run, steps_before=progress.steps if progress else 0
             ),
-            tier=self._tiers[claim.run.tier],
+            tier=self._tiers.get(claim.run.tier) or self._tiers["free"],  # its tier may be gone since
         )
 
 
@@ -148,6 +148,7 @@ class _Execution:
         )
 
     def close(self) -> None:
+        self._notifier.close()
         if self._context is not None:
             self._context.close()
         if self._agent is not None and not self._agent.done():

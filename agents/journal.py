@@ -180,5 +180,4 @@ def _batch_of(write: RunWrite) -> CommittedBatch:
         run_id=write.run.run_id,
         first_seq=write.expected_seq + 1,
         texts=[frame.text for frame in write.frames],
-        ended=write.state.outcome is not None,
     )

@@ -7,7 +7,7 @@ writes fit no row any more (agents.transactions).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -76,10 +76,11 @@ def claim_stalled(*, owner: str, slots: int, now: datetime, lease: timedelta) ->
         return _take(AgentExecution.objects.stalled(now).filter(pk__in=list(keys)), owner=owner, now=now, lease=lease)
 
 
-def renew(*, owner: str, now: datetime, lease: timedelta) -> dict[int, bool]:
-    """Prolongs the leases of all live runs of `owner`; returns their keys, each with "was a cancel asked for?"."""
+def renew(*, owner: str, keys: Sequence[int], now: datetime, lease: timedelta) -> dict[int, bool]:
+    """Prolongs the leases of these runs; returns the keys of those that are live and `owner`'s, each with "was a
+    cancel asked for?". A lease that nobody works for is never prolonged."""
     with transaction.atomic():
-        held = AgentExecution.objects.live().filter(owner=owner)
+        held = AgentExecution.objects.live().filter(owner=owner, pk__in=keys)
         held.update(lease_expires_at=now + lease)
         return {pk: at is not None for pk, at in held.values_list("pk", "cancel_requested_at")}
 

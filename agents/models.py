@@ -62,7 +62,7 @@ class AgentExecution(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="runs")
     parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, blank=True, related_name="children")
     agent_name = models.CharField(max_length=64, db_index=True)
-    request_id = models.CharField(max_length=64)
+    request_id = models.CharField(max_length=128)  # as registration.stored writes it
     request = models.TextField()
     status = models.CharField(
         max_length=16,

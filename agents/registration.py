@@ -49,7 +49,8 @@ def register(*, user_id: int, request_id: str, request: RunRequest, terms: Calla
 
 @transaction.atomic
 def _register(user_id: int, request_id: str, request: RunRequest, terms: Callable[[], Terms]) -> Registered:
-    earlier = AgentExecution.objects.for_user(user_id).filter(request_id=request_id).select_related("thread").first()
+    mine = AgentExecution.objects.for_user(user_id)
+    earlier = mine.filter(request_id=stored(request_id)).select_related("thread").first()
     if earlier is not None:
         return _again(earlier, request)
     agreed = terms()
@@ -70,7 +71,7 @@ def _register(user_id: int, request_id: str, request: RunRequest, terms: Callabl
         thread=thread,
         user_id=user_id,
         agent_name=request.agent,
-        request_id=request_id,
+        request_id=stored(request_id),
         request=_text_of(request),
         restartable=agreed.restartable,
         tier=agreed.tier,
@@ -84,6 +85,11 @@ def _register(user_id: int, request_id: str, request: RunRequest, terms: Callabl
         queue_position=position,
         interrupts=ahead if request.on_busy == "interrupt" else [],
     )
+
+
+def stored(request_id: str) -> str:
+    """The client's id as a column of PostgreSQL can hold it, which takes no NUL."""
+    return request_id.replace("\\", "\\\\").replace("\0", "\\0")
 
 
 def _text_of(request: RunRequest) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -120,16 +121,17 @@ class EmbeddedRunner:
 
     async def _hold_leases(self) -> None:
         while True:
-            held = await self._ask_database(self._renew)
+            keys = list(self._slots)
+            held = await self._ask_database(partial(self._renew, keys))
             if held is not None:
-                self._compare(held)
+                self._compare(keys, held)
                 for claim in await self._ask_database(self._claim_stalled) or ():
                     self._begin(claim, ending_of_stalled(claim))
             await asyncio.sleep(self._limits.renew)
 
-    async def _renew(self) -> dict[int, bool]:
+    async def _renew(self, keys: list[int]) -> dict[int, bool]:
         lease = timedelta(seconds=self._limits.lease)
-        return await in_database(renew, owner=self.owner, now=datetime.now(UTC), lease=lease)
+        return await in_database(renew, owner=self.owner, keys=keys, now=datetime.now(UTC), lease=lease)
 
     async def _claim_stalled(self) -> list[Claim]:
         return await in_database(
@@ -140,9 +142,12 @@ class EmbeddedRunner:
             lease=timedelta(seconds=self._limits.lease),
         )
 
-    def _compare(self, held: dict[int, bool]) -> None:
+    def _compare(self, keys: list[int], held: dict[int, bool]) -> None:
         """Stops what is not ours any more, and what somebody in another process wants cancelled."""
-        for pk, slot in self._slots.items():
+        for pk in keys:
+            slot = self._slots.get(pk)
+            if slot is None:
+                continue
             if pk not in held:
                 _tell(slot, None)
             elif held[pk]:
@@ -167,13 +172,15 @@ class EmbeddedRunner:
             self._wake.set()
 
     async def _ask_database(self, ask: Callable[[], Awaitable[R]]) -> R | None:
-        """None when the database is away: the next round asks again."""
+        """None when the database does not answer, or an error of ours came up: the next round asks again."""
         try:
             return await ask()
         except AWAY as error:
             log.warning("database away", error=str(error))
-            await asyncio.sleep(0.5)
-            return None
+        except Exception:  # whatever it is, a runner that stops taking runs would be worse
+            log.exception("runner's duty failed")
+        await asyncio.sleep(0.5)
+        return None
 
 
 def _tell(slot: _Slot, ending: Ending | None) -> None:

@@ -94,4 +94,3 @@ class CommittedBatch(msgspec.Struct, frozen=True):
     run_id: str
     first_seq: int
     texts: list[str]
-    ended: bool

@@ -96,5 +96,5 @@ async def _make_checkpoints() -> None:
         await asyncio.sleep(CHECKPOINT_SECONDS)
         try:
             await in_database(checkpoint)
-        except AWAY as error:
-            log.warning("no checkpoint", error=str(error))
+        except Exception as error:  # the next one makes up for it
+            log.warning("no checkpoint", error=repr(error))

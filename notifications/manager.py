@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import structlog
 from channels.layers import BaseChannelLayer
 
-from agents.database import AWAY, in_database
+from agents.database import in_database
 from agents.runs import CommittedBatch, Run
 from agents.tracker import AgentExecutionTracker
 from notifications.authentication import Credential, find_ended
@@ -140,8 +140,8 @@ class WebSocketManager:
             is_heartbeat, asked_at = loop.time() >= next_heartbeat, datetime.now(UTC)
             try:
                 heads = await in_database(read_heads, list(self._sockets), since - OVERLAP)
-            except AWAY as error:
-                log.warning("heads not compared", error=str(error))
+            except Exception as error:  # whatever it is: sockets that nobody compares any more would be worse
+                log.warning("heads not compared", error=repr(error))
                 await asyncio.sleep(1.0)
                 continue
             since = asked_at
@@ -157,8 +157,8 @@ class WebSocketManager:
         sockets = [socket for sockets in self._sockets.values() for socket in sockets]
         try:
             ended = await in_database(find_ended, {socket.credential for socket in sockets})
-        except AWAY as error:
-            log.warning("sessions not checked", error=str(error))
+        except Exception as error:
+            log.warning("sessions not checked", error=repr(error))
             return
         for socket in sockets:
             if socket.credential in ended:

@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from agents.bounds import MAX_LABEL_BYTES, cut_text, cut_value, split_text, to_json_value
 from agents.bridge import ToolStatus
+from agents.errors import UnknownExecution
 from agents.events import (
     AgentCompleted,
     AgentStarted,
@@ -36,9 +37,19 @@ class WebSocketNotifier:
     """Agents get no more of it than their context offers; lifecycle events are the core's."""
 
     def __init__(self, tracker: AgentExecutionTracker, run: Run, *, steps_before: int) -> None:
-        self._tracker = tracker
+        self._open_tracker: AgentExecutionTracker | None = tracker
         self._run = run
         self._steps = steps_before
+
+    def close(self) -> None:
+        """An agent that was left behind may live on; what it says from now on reaches nobody."""
+        self._open_tracker = None
+
+    @property
+    def _tracker(self) -> AgentExecutionTracker:
+        if self._open_tracker is None:
+            raise UnknownExecution(f"{self._run.run_id} has ended, or another worker has it")
+        return self._open_tracker
 
     async def notify_agent_started(self, *, streaming: bool) -> None:
         run = self._run

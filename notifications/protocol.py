@@ -18,7 +18,7 @@ from agents.events import Problem
 VERSION: Final = 1
 MAX_MESSAGE_BYTES: Final = 65_536
 
-ClientId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*$", description="No NUL in it.")]
+ClientId = Annotated[str, Meta(min_length=1, max_length=64)]
 Seq = Annotated[int, Meta(ge=0)]
 
 
@@ -265,7 +265,5 @@ def _explain(text: str) -> InvalidMessage:
     if match := _MISSING_FIELD.search(text):
         return InvalidMessage(f"The field {match[1]} is missing.", field=match[1])
     if match := _AT.match(text):
-        if "matching regex" in match["what"]:
-            return InvalidMessage(f"{match['field']} holds a NUL, which no id may.", field=match["field"])
         return InvalidMessage(f"{match['field']}: {match['what'].replace('`', '').lower()}.", field=match["field"])
     return InvalidMessage(f"The message is not valid: {text}")

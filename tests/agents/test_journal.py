@@ -330,7 +330,7 @@ async def test_an_end_whose_commits_answer_was_lost_is_one_end(workshop, writers
     run = await in_database(read_run, writer.run.run_id)
     assert (run.status, run.completed_seq) == ("lost", 1)
     assert await in_database(read_seqs, writer.run.run_id) == [1]
-    assert [[batch.ended for batch in batches] for batches in published] == [[True]]
+    assert [[batch.first_seq for batch in batches] for batches in published] == [[1]]
 
 
 async def test_a_run_whose_rows_are_refused_does_not_hold_up_the_others(workshop, writers, published):

@@ -132,10 +132,19 @@ def test_a_lease_is_renewed_by_its_owner_and_wishes_to_cancel_come_along(ada):
     AgentExecution.objects.filter(run_id=made[1]).update(cancel_requested_at=NOW)
     later = NOW + timedelta(seconds=5)
 
-    held = renew(owner="worker_1", now=later, lease=LEASE)
+    keys = [read_run(run_id).pk for run_id in made]
+    held = renew(owner="worker_1", keys=keys, now=later, lease=LEASE)
 
-    assert held == {read_run(made[0]).pk: False, read_run(made[1]).pk: True}
+    assert held == {keys[0]: False, keys[1]: True}
     assert [read_run(run_id).lease_expires_at for run_id in made] == [later + LEASE, later + LEASE, NOW + LEASE]
+
+
+def test_a_lease_that_nobody_works_for_runs_out(ada):
+    run_id = register_run(ada).run_id
+    claim("worker_1")
+
+    assert renew(owner="worker_1", keys=[], now=NOW + timedelta(seconds=5), lease=LEASE) == {}
+    assert read_run(run_id).lease_expires_at == NOW + LEASE
 
 
 def test_a_run_that_has_ended_is_not_renewed(ada):
@@ -144,7 +153,7 @@ def test_a_run_that_has_ended_is_not_renewed(ada):
     end(run_id)
     AgentExecution.objects.update(lease_expires_at=None)
 
-    assert renew(owner="worker_1", now=NOW, lease=LEASE) == {}
+    assert renew(owner="worker_1", keys=[read_run(run_id).pk], now=NOW, lease=LEASE) == {}
     assert read_run(run_id).lease_expires_at is None
 
 

@@ -450,7 +450,7 @@ class TestRegressionPrevention:
             with live_netra.connect(wait=False) as chat:
                 chat.send(type="ping", id=f"first {number}")
                 assert chat.receive()["type"] == "connection_established"
-                assert chat.receive()["id"] == f"first {number}"
+                assert chat.receive_until("pong")["id"] == f"first {number}"
         with live_netra.connect(wait=False) as chat:
             assert chat.start_agent(*ONE_TOOL)["type"] == "connection_established"
             require_lawful(chat.finish(chat.answer()["run_id"]))

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.browser
 STATIC = Path(__file__).parents[2] / "notifications" / "static"
 SCENARIOS = sorted((Path(__file__).parents[1] / "scenarios").glob("*.json"))
 PLAY = (Path(__file__).parent / "js" / "play.js").read_text()
+READ = (Path(__file__).parent / "js" / "read.js").read_text()
 ORIGIN = "http://netra.test"
 MODULE = f"{ORIGIN}/static/notifications/netra-client.js"
 
@@ -72,39 +73,32 @@ def matches(seen: Any, expected: Any) -> bool:
             return bool(seen == expected)
 
 
-ITERATE = """async (module) => {
-  const { NetraClient } = await import(module);
-  const sockets = [];
-  class FakeSocket {
-    constructor() { sockets.push(this); this.sent = []; }
-    send(text) { this.sent.push(JSON.parse(text)); }
-    receive(frame) { this.onmessage({ data: JSON.stringify(frame) }); }
-    close() {}
-  }
-  const client = new NetraClient({ url: "ws://netra.test/ws/", WebSocket: FakeSocket }).open();
-  await null;
-  const [socket] = sockets;
-  const event = (seq, type = "agent_thinking") => socket.receive(
-    { type, run_id: "run_a", seq, timestamp: "2026-11-21T09:00:00Z", data: { status: "completed" } });
-  socket.receive({ type: "connection_established", server_time: "2026-11-21T09:00:00Z", runs: [] });
-  event(1);
-  event(2);
-  const heard = [];
-  client.onEvent((each) => heard.push(each.seq));
-  const read = [];
-  const reading = (async () => { for await (const each of client.events("run_a")) read.push(each.seq); })();
-  const asked = socket.sent.filter((frame) => frame.type === "resume").map((frame) => frame.cursors);
-  event(1); event(2); event(3); event(4, "agent_completed");
-  await reading;
-  client.close();
-  return { read, heard, asked };
-}"""
-
-
 def test_iterating_a_run_starts_at_its_first_event_and_ends_after_its_last(page: Page):
-    result = page.evaluate(ITERATE, MODULE)
+    result = page.evaluate(READ, {"module": MODULE, "last": 4, "play": [1, 2, {"after": 0}, 1, 2, 3, 4]})
 
-    assert result == {"read": [1, 2, 3, 4], "heard": [3, 4], "asked": [{"run_a": 0}]}
+    assert result == {"read": [[1, 2, 3, 4, "end"]], "heard": [1, 2, 3, 4], "asked": [0]}
+
+
+def test_a_stream_that_is_opened_during_a_resume_gets_what_went_by_before(page: Page):
+    during = [1, 2, {"after": 0}, 3, 1, 2, 3, 4]
+
+    result = page.evaluate(READ, {"module": MODULE, "head": 3, "last": 4, "play": during})
+
+    assert result == {"read": [[1, 2, 3, 4, "end"]], "heard": [1, 2, 3, 4], "asked": [0, 0]}
+
+
+def test_a_second_stream_does_not_take_the_servers_place_past_the_first(page: Page):
+    both = [1, 2, {"after": 0}, {"after": 1}, 1, 2, 3, 4]
+
+    result = page.evaluate(READ, {"module": MODULE, "last": 4, "play": both})
+
+    assert result == {"read": [[1, 2, 3, 4, "end"], [2, 3, 4, "end"]], "heard": [1, 2, 3, 4], "asked": [0, 0]}
+
+
+def test_a_stream_that_lacks_nothing_asks_for_nothing(page: Page):
+    result = page.evaluate(READ, {"module": MODULE, "head": 2, "last": 4, "play": [1, {"after": 1}, 2, 3, 4]})
+
+    assert result == {"read": [[2, 3, 4, "end"]], "heard": [1, 2, 3, 4], "asked": [0]}
 
 
 def test_a_message_that_is_too_large_is_refused_before_it_is_sent(page: Page):

@@ -61,7 +61,7 @@ async def make(transactional_db):
 
 
 def batch(user: int, first: int, *texts: str) -> CommittedBatch:
-    return CommittedBatch(user_id=user, run_id="run_1", first_seq=first, texts=list(texts), ended=False)
+    return CommittedBatch(user_id=user, run_id="run_1", first_seq=first, texts=list(texts))
 
 
 async def test_a_batch_is_one_message_to_its_users_group_and_to_no_other(make):

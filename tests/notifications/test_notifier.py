@@ -4,7 +4,7 @@ import json
 import pytest
 
 from agents.database import in_database
-from agents.errors import IllegalEvent
+from agents.errors import IllegalEvent, UnknownExecution
 from agents.events import MAX_FRAME_BYTES, Problem
 from agents.phases import AgentExecutionPhase
 from tests.runs import read_log, read_transitions, start_thinking
@@ -121,3 +121,13 @@ async def test_the_end_counts_its_own_transition(workshop, claim, notifier):
 
     last = (await log_of(workshop, claim))[-1]
     assert last["data"]["result"]["phase_count"] == len(await in_database(read_transitions, claim.run.run_id)) == 5
+
+
+async def test_a_closed_notifier_tells_nothing_more(workshop, claim, notifier):
+    before = await log_of(workshop, claim)
+    notifier.close()
+
+    with pytest.raises(UnknownExecution):
+        await notifier.notify_agent_thinking("Still there.")
+
+    assert await log_of(workshop, claim) == before

@@ -175,7 +175,10 @@ export class NetraClient {
     this.#streams.add(stream);
     const place = this.#cursors.place(runId);
     if (place?.ended && place.cursor <= after) stream.return();
-    else if (this.#connection.status === "up" && (!place || place.cursor > after)) this.follow([runId]);
+    else if (this.#connection.status === "up" && (!place || place.cursor > after)) {
+      this.#sendAll([this.#cursors.replay([runId])]);
+      this.#connectionChanged();
+    }
     return stream;
   }
 

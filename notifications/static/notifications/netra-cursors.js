@@ -84,11 +84,18 @@ export class Cursors {
    */
   resume(runIds) {
     const wanted = [...new Set(runIds)].filter((runId) => !this.#isResuming(runId));
-    if (!wanted.length) return [];
+    return wanted.length ? [this.replay(wanted)] : [];
+  }
+
+  /**
+   * A resume also for runs that are being resumed: that replay may be past what is wanted.
+   * @param {string[]} runIds @returns {Frame}
+   */
+  replay(runIds) {
     const id = `resume_${++this.#resumeCount}`;
-    this.#resumes.set(id, new Set(wanted));
-    const cursors = Object.fromEntries(wanted.map((runId) => [runId, this.#know(runId, 0).cursor]));
-    return [{ type: "resume", id, cursors }];
+    this.#resumes.set(id, new Set(runIds));
+    const cursors = Object.fromEntries(runIds.map((runId) => [runId, this.#know(runId, 0).cursor]));
+    return { type: "resume", id, cursors };
   }
 
   /** What to acknowledge now. @returns {Frame[]} */

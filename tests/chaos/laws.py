@@ -1,0 +1,219 @@
+"""What must hold after a chaos run, whatever happened in it. Each law yields a sentence for each time it was broken."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from agents.errors import IllegalTransition
+from agents.phases import ENTRY_EVENT, AgentExecutionPhase, require_transition
+from tests.chaos.conductor import Outage, Record
+from tests.chaos.plan import RETURNED, Job
+from tests.chaos.witness import Witness
+from tests.live import require_lawful
+
+FATE_SECONDS: Final = 10.0
+LATE_SECONDS: Final = 2.0
+BUGS: Final = (
+    "handler failed",
+    "sender failed",
+    "committed events not handed on",
+    "database refused rows",
+    "run was given up",
+    "agent returned no JSON",
+    "never retrieved",
+    "was destroyed but it is pending",
+    "Exception in callback",
+    "Unhandled",
+)
+
+
+class Fates(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds from a death of the server, and from its return, until a client knew what became of a run."""
+
+    since_death: list[float]
+    since_return: list[float]
+    longest: str
+
+
+def broken(record: Record) -> list[str]:
+    found = list(record.problems)
+    for law in LAWS:
+        found += [f"{law.__name__}: {sentence}" for sentence in law(record)]
+    return found
+
+
+def every_request_made_one_run(record: Record) -> Iterator[str]:
+    by_request = Counter(row["request_id"] for row in record.runs)
+    ids = {row["request_id"]: row["run_id"] for row in record.runs}
+    for job in record.plan.jobs:
+        if by_request[job.request_id] != 1:
+            yield f"{job.request_id} made {by_request[job.request_id]} runs"
+        for answer in record.answers[job.request_id]:
+            if answer.get("run_id") != ids.get(job.request_id):
+                yield f"{job.request_id} was answered by {answer}, its run is {ids.get(job.request_id)}"
+
+
+def log_is_lawful(record: Record) -> Iterator[str]:
+    """Gapless, one agent_completed and that last, tool calls paired; and the record says the same."""
+    for row in record.runs:
+        events = record.logs[row["run_id"]]
+        try:
+            require_lawful(events)
+            assert row["last_seq"] == row["completed_seq"] == len(events), "the record's seqs are others"
+            assert row["status"] == events[-1]["data"]["status"], "the record's status is another"
+        except AssertionError as error:
+            yield f"{_name(row)}: {error} in {[event['type'] for event in events]}"
+
+
+def phases_are_legal(record: Record) -> Iterator[str]:
+    for row in record.runs:
+        phase, events = AgentExecutionPhase.CREATED, record.logs[row["run_id"]]
+        steps = record.transitions[row["run_id"]]
+        if row["phase_count"] != len(steps) or row["phase"] != (steps[-1]["to_phase"] if steps else phase):
+            yield f"{_name(row)}: the record says {row['phase_count']} steps to {row['phase']}, the history not"
+        for number, step in enumerate(steps, 1):
+            target = AgentExecutionPhase(step["to_phase"])
+            seq = step["event_seq"]
+            told = events[seq - 1]["type"] if seq and seq <= len(events) else None
+            try:
+                require_transition(phase, target)
+                assert (step["ordinal"], step["from_phase"]) == (number, phase), "not the next step"
+                assert told == ENTRY_EVENT.get(target) or (told or "") in {"partial_result"}, f"told by {told}"
+            except (IllegalTransition, AssertionError) as error:
+                yield f"{_name(row)}: step {number}, {step['from_phase']} to {target}: {error}"
+            phase = target
+
+
+def outcome_has_a_cause(record: Record) -> Iterator[str]:
+    jobs = {job.request_id: job for job in record.plan.jobs}
+    for row in record.runs:
+        if record.logs[row["run_id"]] and (problem := _odd_outcome(record, row, jobs[row["request_id"]])):
+            yield f"{_name(row)}: {problem}"
+
+
+def _odd_outcome(record: Record, row: dict[str, Any], job: Job) -> str | None:
+    data = record.logs[row["run_id"]][-1]["data"]
+    hit = [outage for outage in record.outages if _overlaps(outage, row)]
+    match row["status"]:
+        case "completed" if job.fails:
+            return "completed, though its script fails"
+        case "completed" if job.returns and data["result"]["output"] != RETURNED:
+            return f"the output is {data['result']['output']!r}"
+        case "failed" if not job.fails:
+            return f"failed, though its script does not: {data['error']}"
+        case "cancelled" if row["cancel_requested_at"] is None:
+            return "cancelled, though nobody asked for it"
+        case "lost" if not hit:
+            return "lost, though the server was there all the time"
+        case "timed_out" if (_at(row, "completed_at") - _at(row, "created_at")) < row["timeout"]:
+            return "timed out before its time"
+    if row["attempt"] > 1 + len(hit):
+        return f"{row['attempt']} attempts, but only {len(hit)} outages"
+    return None
+
+
+def client_view_is_the_log(record: Record) -> Iterator[str]:
+    users = {row["run_id"]: row["username"] for row in record.runs}
+    for witness in record.witnesses:
+        for run_id, user in users.items():
+            if user == witness.user and witness.taken[run_id] != record.logs[run_id]:
+                seqs = [event["seq"] for event in witness.taken[run_id]]
+                yield f"{witness.name}, {run_id}: took {seqs} of 1 to {len(record.logs[run_id])}, or with other content"
+        for frame in witness.frames:
+            log = record.logs.get(frame["run_id"], [])
+            if frame["seq"] > len(log) or log[frame["seq"] - 1] != frame:
+                yield f"{witness.name}: {frame} is not what the log has"
+
+
+def nobody_sees_another_users(record: Record) -> Iterator[str]:
+    users = {row["run_id"]: row["username"] for row in record.runs}
+    for witness in record.witnesses:
+        seen = witness.heard_of | set(witness.taken)
+        if foreign := [run_id for run_id in seen if users.get(run_id) != witness.user]:
+            yield f"{witness.name} was told of {foreign}"
+        if witness.user_ids != {record.user_ids[witness.user]}:
+            yield f"{witness.name} was taken for {witness.user_ids}"
+
+
+def sockets_were_served_well(record: Record) -> Iterator[str]:
+    for witness in record.witnesses:
+        for problem in witness.broken:
+            yield f"{witness.name}: {problem}"
+
+
+def who_is_there_hears_of_runs(record: Record) -> Iterator[str]:
+    """Connected before a run ended, and two heads came after that: then the client must know of the run."""
+    ended = {row["run_id"]: _at(row, "completed_at") for row in record.runs if row["completed_at"]}
+    for witness, run_id in record.unheard:
+        at = ended.get(run_id, float("inf"))
+        for connection in witness.connections:
+            later = [head for head in connection.heads_at if head > at]
+            if connection.established_at < at and len(later) >= 2:
+                yield f"{witness.name} never heard of {run_id}, which ended while it was connected"
+
+
+def fates_are_known_soon(record: Record) -> Iterator[str]:
+    fates = measure_fates(record)
+    if max(fates.since_return, default=0.0) > FATE_SECONDS:
+        yield f"{fates.longest}, at most {FATE_SECONDS:g} s are allowed"
+
+
+def server_log_tells_of_no_bug(record: Record) -> Iterator[str]:
+    for line in record.server_log.splitlines():
+        if any(bug in line for bug in BUGS):
+            yield line.strip()
+
+
+LAWS: Final[tuple[Callable[[Record], Iterator[str]], ...]] = (
+    every_request_made_one_run,
+    log_is_lawful,
+    phases_are_legal,
+    outcome_has_a_cause,
+    client_view_is_the_log,
+    nobody_sees_another_users,
+    sockets_were_served_well,
+    who_is_there_hears_of_runs,
+    fates_are_known_soon,
+    server_log_tells_of_no_bug,
+)
+
+
+def measure_fates(record: Record) -> Fates:
+    """Of each client and each run that was executed when the server died, unless the chaos hit them again meanwhile."""
+    users = {row["run_id"]: row["username"] for row in record.runs}
+    since_death, longest, worst = [], "no fate was measured", -1.0
+    since_return = []
+    for outage in (outage for outage in record.outages if outage.live):
+        for run_id, seq in outage.live.items():
+            for witness in (witness for witness in record.witnesses if witness.user == users[run_id]):
+                known_at = witness.first_seen.get((run_id, seq + 1))
+                if known_at is None or _is_disturbed(record, witness, outage, known_at):
+                    continue
+                since_death.append(known_at - outage.at)
+                since_return.append(max(0.0, known_at - outage.ready_at))
+                if since_return[-1] > worst:
+                    worst = since_return[-1]
+                    longest = f"{witness.name} knew the fate of {run_id} {worst:.1f} s after the return of the server"
+    return Fates(since_death=since_death, since_return=since_return, longest=longest)
+
+
+def _is_disturbed(record: Record, witness: Witness, outage: Outage, until: float) -> bool:
+    others = [other.at for other in record.outages if other is not outage]
+    return any(outage.at - LATE_SECONDS <= at <= until for at in [*others, *witness.hindered_at])
+
+
+def _overlaps(outage: Outage, row: dict[str, Any]) -> bool:
+    return outage.at_utc <= _at(row, "completed_at") and outage.ready_at_utc >= _at(row, "created_at")
+
+
+def _at(row: dict[str, Any], column: str) -> float:
+    return datetime.fromisoformat(row[column]).replace(tzinfo=UTC).timestamp()
+
+
+def _name(row: dict[str, Any]) -> str:
+    return f"{row['run_id']} ({row['request_id']}, {row['username']}, {row['status']}, attempt {row['attempt']})"

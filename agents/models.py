@@ -18,6 +18,7 @@ from agents.ids import MAX_LENGTH, Prefix, new_id
 from agents.phases import TERMINAL, AgentExecutionPhase, Status
 
 LIVE_STATUSES = [Status.PENDING.value, Status.RUNNING.value]
+ENDS = sorted(phase.value for phase in TERMINAL)
 _LIVE = Q(status__in=LIVE_STATUSES)
 
 
@@ -114,8 +115,8 @@ class AgentExecution(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(status="pending", phase="created")
-                | Q(~Q(phase="created") & ~Q(phase__in=sorted(TERMINAL)), status="running")
-                | Q(status=F("phase"), phase__in=sorted(TERMINAL)),
+                | Q(~Q(phase="created") & ~Q(phase__in=ENDS), status="running")
+                | Q(status=F("phase"), phase__in=ENDS),
                 name="execution_status_follows_phase",
             ),
             models.CheckConstraint(

@@ -144,7 +144,7 @@ class Dialogue:
         elif place is not None and place.ended and place.cursor <= reader.cursor:
             reader.ended = True
         elif self.status == "up" and (place is None or place.cursor > reader.cursor):
-            return [self._cursors.resume_from({reader.run_id: reader.cursor})]
+            return [self._lowered(self._cursors.resume_from({reader.run_id: reader.cursor}))]
         return []
 
     def unread(self, reader: Reader) -> None:

@@ -12,6 +12,7 @@ from django.db.models import Q
 from agents.events import Problem
 from agents.ids import Prefix, is_id
 from agents.models import AgentExecution, ExecutionEvent
+from agents.runs import RunRequest
 from notifications.protocol import LiveRun, PhaseStep, RunSnapshot
 
 USERS_IN_ONE_QUERY = 5_000
@@ -71,6 +72,7 @@ def read_snapshot(user_id: int, run_id: str) -> RunSnapshot:
         thread_id=run.thread.thread_id,
         parent_run_id=run.parent.run_id if run.parent else None,
         agent_name=run.agent_name,
+        message=msgspec.json.decode(run.request, type=RunRequest).message,
         status=run.status,
         phase=run.phase,
         attempt=run.attempt,

@@ -141,6 +141,7 @@ class RunSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     thread_id: str
     parent_run_id: str | None
     agent_name: str
+    message: str
     status: str
     phase: str
     attempt: int

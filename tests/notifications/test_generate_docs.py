@@ -131,6 +131,7 @@ SNAPSHOT = protocol.RunSnapshot(
     thread_id="thread_a",
     parent_run_id=None,
     agent_name="analyst",
+    message="Go.",
     status="running",
     phase="thinking",
     attempt=1,

@@ -174,7 +174,9 @@ export class NetraClient {
     const stream = new EventStream(runId, after, () => this.#streams.delete(stream));
     this.#streams.add(stream);
     const place = this.#cursors.place(runId);
-    if (place?.ended && place.cursor <= after) stream.return();
+    const { ended } = this.connection;
+    if (ended && this.#connection.status === "stopped") stream.fail(endedError(ended));
+    else if (place?.ended && place.cursor <= after) stream.return();
     else if (this.#connection.status === "up" && (!place || place.cursor > after)) {
       this.#sendAll([this.#cursors.replay([runId])]);
       this.#connectionChanged();

@@ -198,9 +198,11 @@ export class RunState {
   /** @param {any} gap */
   #gap({ missed_from, missed_to, snapshot }) {
     this.#add({ kind: "note", text: `Steps ${missed_from} to ${missed_to} are no longer kept.` });
+    this.message ||= snapshot?.message ?? "";
     if (!["completed", "failed", "timed_out", "cancelled", "lost"].includes(snapshot?.status)) return;
     this.status = snapshot.status;
     this.output = snapshot.result?.output ?? null;
+    this.warnings = snapshot.result?.warnings ?? [];
     this.error = snapshot.error ?? null;
   }
 }

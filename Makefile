@@ -1,4 +1,4 @@
-# make run | test | check | bench | fmt | clean: each installs what it needs into .venv first.
+# make run | test | check | bench | chaos | fmt | clean: each installs what it needs into .venv first.
 # PYTHON= picks the interpreter; HOST= and PORT= where `make run` listens.
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ MANAGE := $(BIN)/python manage.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench fmt clean runtime tools
+.PHONY: help run test check bench chaos fmt clean runtime tools
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
@@ -37,6 +37,9 @@ check: tools
 
 bench: tools
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+chaos: tools
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 fmt: tools
 	$(BIN)/ruff check --fix-only .

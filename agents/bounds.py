@@ -10,18 +10,39 @@ MAX_VALUE_BYTES: Final = 200_000
 """For one value in an event, as JSON; leaves room for the rest of the frame below events.MAX_FRAME_BYTES."""
 MAX_LABEL_BYTES: Final = 500
 
+MAX_DEPTH: Final = 64
+"""Levels of lists and objects in a value; whatever walks through it must not run out of stack."""
+
 UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 """What msgspec raises for a value that is not JSON."""
 
 _encode = msgspec.json.Encoder().encode
 
 
+def is_too_deep(value: object) -> bool:
+    """Whether a JSON value is nested deeper than MAX_DEPTH."""
+    level: list[object] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            item
+            for container in level
+            if isinstance(container, dict | list)
+            for item in (container.values() if isinstance(container, dict) else container)
+        ]
+        if not level:
+            return False
+    return any(isinstance(item, dict | list) for item in level)
+
+
 def to_json_value(value: object) -> Any:
     """The value as plain JSON types (dataclasses, dates and sets included); raises TypeError if it is not JSON."""
     try:
-        return msgspec.json.decode(_encode(value))
+        plain = msgspec.json.decode(_encode(value))
     except UNENCODABLE as error:
         raise TypeError(f"{type(value).__name__} is not JSON: {error}") from error
+    if is_too_deep(plain):
+        raise TypeError(f"{type(value).__name__} is nested deeper than {MAX_DEPTH} levels")
+    return plain
 
 
 def cut_text(text: str, limit: int = MAX_VALUE_BYTES) -> str:

@@ -14,7 +14,7 @@ from django.contrib.auth import get_user_model
 from agents.bounds import to_json_value
 from agents.bridge import AgentWebSocketBridge, RunNotifier
 from agents.context import AgentExecutionContext
-from agents.database import in_database
+from agents.database import patiently
 from agents.errors import AgentError, Fenced, NetraError, UnknownExecution
 from agents.events import Problem
 from agents.leases import Claim, Progress, read_progress
@@ -77,7 +77,7 @@ class AgentExecutionCore:
             self._tracker.stop_tracking(claim.run.run_id)
 
     async def _begin(self, claim: Claim) -> _Execution:
-        progress = await in_database(read_progress, claim.run.pk) if claim.state.last_seq else None
+        progress = await patiently(read_progress, claim.run.pk) if claim.state.last_seq else None
         self._tracker.start_execution(claim, open_calls=progress.open_tool_calls if progress else None)
         return _Execution(
             claim=claim,
@@ -161,7 +161,7 @@ class _Execution:
             assert self._context is not None
             output = await self._context.agent.execute(self._context)  # type: ignore[attr-defined]
             return Ending(_P.COMPLETED, output)
-        except (Fenced, UnknownExecution):
+        except Fenced:
             raise
         except (AgentError, NetraError) as error:
             return Ending(_P.FAILED, error=Problem(error.code, error.message))
@@ -169,7 +169,7 @@ class _Execution:
             if self._stopping:
                 raise
             return Ending(_P.FAILED, error=Problem("cancelled_itself", "The agent gave up without an answer."))
-        except (Exception, SystemExit):
+        except BaseException:  # whatever an agent raises ends its own run and nothing else
             log.exception("agent failed", run_id=self._run.run_id, agent=self._run.agent_name)
             return Ending(_P.FAILED, error=Problem("internal", "The agent failed with an error of its own."))
 
@@ -181,7 +181,7 @@ class _Execution:
         self._session = self._registry.get_user_session(run.user_id)
         if tracker.get_state(run.run_id).phase is _P.WEBSOCKET_SETUP:
             await tracker.update_execution_state(run.run_id, _P.CONTEXT_VALIDATION)
-        await in_database(_require_active_user, run.user_id)
+        await patiently(_require_active_user, run.user_id)
         self._context = AgentExecutionContext(
             run=run,
             agent=spec.agent_class(),

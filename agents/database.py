@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
+import structlog
 from django.db import InterfaceError, OperationalError, ProgrammingError, connection
 
 P = ParamSpec("P")
@@ -18,6 +19,10 @@ R = TypeVar("R")
 
 AWAY: Final = (OperationalError, InterfaceError)
 """What Django raises when the database cannot be reached or is locked: try again, nothing was written."""
+
+RETRY_SECONDS: Final = 0.5
+
+log = structlog.get_logger(__name__)
 
 _POOL: Final = ThreadPoolExecutor(max_workers=8, thread_name_prefix="netra-database")
 
@@ -45,6 +50,16 @@ def call_and_keep(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -
 async def in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Awaits a transaction function; its exceptions come through."""
     return await asyncio.get_running_loop().run_in_executor(_POOL, lambda: call(function, *args, **kwargs))
+
+
+async def patiently(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """As `in_database`, but waits for a database that is away."""
+    while True:
+        try:
+            return await in_database(function, *args, **kwargs)
+        except AWAY as error:
+            log.warning("database away", error=str(error))
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 def checkpoint() -> None:

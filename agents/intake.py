@@ -59,7 +59,7 @@ class Intake:
             terms=lambda: self._terms(user_id, request, admit),
         )
         for run_id in registered.interrupts:
-            await self.cancel(user_id=user_id, run_id=run_id)
+            self._runner.cancel(run_id)
         self._runner.enqueue(registered.run_id)
         return registered
 

@@ -1,13 +1,14 @@
 """Who may write which run, and for how long: claims, renewals and takeovers, each one transaction.
 
 A lease is a time until which a run belongs to one worker; each claim raises `attempt`, so that an older worker's
-writes fit no row any more (agents.transactions).
+writes fit no row any more (agents.transactions). `now` defaults to when the claimer has the database's lock, not to
+when it began to wait for it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -15,6 +16,7 @@ import msgspec
 from django.db import connection, transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
+from django.utils import timezone
 
 from agents.models import AgentExecution, ExecutionEvent
 from agents.phases import AgentExecutionPhase
@@ -42,13 +44,16 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     steps: int
 
 
-def claim_pending(*, owner: str, slots: int, per_user: int, now: datetime, lease: timedelta) -> list[Claim]:
+def claim_pending(
+    *, owner: str, slots: int, per_user: int, lease: timedelta, now: datetime | None = None
+) -> list[Claim]:
     """Takes up to `slots` runs that wait: oldest first, no user above `per_user`, one at a time in a thread.
 
     Runs that are to be cancelled are taken whatever the limits: they only have to be ended.
     """
     slots = max(0, slots)
     with transaction.atomic():
+        now = now or timezone.now()
         running = Counter(
             dict(
                 AgentExecution.objects.live()
@@ -69,33 +74,32 @@ def claim_pending(*, owner: str, slots: int, per_user: int, now: datetime, lease
         return _take(_waiting().filter(pk__in=[*to_end, *picked]), owner=owner, now=now, lease=lease)
 
 
-def claim_stalled(*, owner: str, slots: int, now: datetime, lease: timedelta) -> list[Claim]:
-    """Takes up to `slots` runs whose worker let the lease run out."""
+def claim_stalled(
+    *, owner: str, slots: int, lease: timedelta, held: Collection[int] = (), now: datetime | None = None
+) -> list[Claim]:
+    """Takes up to `slots` runs whose worker let the lease run out; not those that the claimer `held` itself."""
     with transaction.atomic():
-        keys = AgentExecution.objects.stalled(now).order_by("lease_expires_at").values_list("pk", flat=True)[:slots]
-        return _take(AgentExecution.objects.stalled(now).filter(pk__in=list(keys)), owner=owner, now=now, lease=lease)
+        now = now or timezone.now()
+        stalled = AgentExecution.objects.stalled(now).exclude(pk__in=held)
+        keys = stalled.order_by("lease_expires_at").values_list("pk", flat=True)[:slots]
+        return _take(stalled.filter(pk__in=list(keys)), owner=owner, now=now, lease=lease)
 
 
-def renew(*, owner: str, keys: Sequence[int], now: datetime, lease: timedelta) -> dict[int, bool]:
+def renew(*, owner: str, keys: Sequence[int], lease: timedelta, now: datetime | None = None) -> dict[int, bool]:
     """Prolongs the leases of these runs; returns the keys of those that are live and `owner`'s, each with "was a
     cancel asked for?". A lease that nobody works for is never prolonged."""
     with transaction.atomic():
         held = AgentExecution.objects.live().filter(owner=owner, pk__in=keys)
-        held.update(lease_expires_at=now + lease)
+        held.update(lease_expires_at=(now or timezone.now()) + lease)
         return {pk: at is not None for pk, at in held.values_list("pk", "cancel_requested_at")}
 
 
 def release(*, owner: str, keys: Iterable[int] | None = None) -> None:
-    """Lets the leases of `owner`'s live runs (or of those in `keys`) run out now, so that they are taken over at once.
-
-    Runs that nothing was written of go back to those that wait.
-    """
+    """Lets the leases of `owner`'s live runs (or of those in `keys`) run out now: they are taken over at once."""
     held = AgentExecution.objects.live().filter(owner=owner)
     if keys is not None:
         held = held.filter(pk__in=list(keys))
-    with transaction.atomic():
-        held.filter(phase_count=0, last_seq=0).update(owner="", lease_expires_at=None, deadline_at=None)
-        held.update(lease_expires_at=EXPIRED)
+    held.update(lease_expires_at=EXPIRED)
 
 
 def read_progress(pk: int) -> Progress:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from agents.errors import Busy, LimitReached, NotFound, RequestIdReused
 from agents.ids import Prefix, is_id, new_id
@@ -27,7 +28,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True):
-    """`queue_position` 0: starts now; n: n live runs must end or start before. `interrupts`: runs to be cancelled."""
+    """`queue_position` 0: starts now; n: n live runs must end or start before. `interrupts`: those cancelled for it."""
 
     run_id: str
     thread_id: str
@@ -65,6 +66,8 @@ def _register(user_id: int, request_id: str, request: RunRequest, terms: Callabl
     ahead = list(in_thread.order_by("pk").values_list("run_id", flat=True))
     if ahead and request.on_busy == "reject":
         raise Busy("This thread has a run that has not ended. Wait for it, cancel it, or choose another on_busy.")
+    if request.on_busy == "interrupt":
+        in_thread.filter(cancel_requested_at__isnull=True).update(cancel_requested_at=timezone.now())
     position = len(ahead) or max(0, live_count - agreed.running_limit + 1)
     execution = AgentExecution.objects.create(
         run_id=new_id(Prefix.RUN),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -115,7 +115,6 @@ class EmbeddedRunner:
             owner=self.owner,
             slots=self._limits.total - len(self._slots),
             per_user=self._limits.per_user,
-            now=datetime.now(UTC),
             lease=timedelta(seconds=self._limits.lease),
         )
 
@@ -131,14 +130,14 @@ class EmbeddedRunner:
 
     async def _renew(self, keys: list[int]) -> dict[int, bool]:
         lease = timedelta(seconds=self._limits.lease)
-        return await in_database(renew, owner=self.owner, keys=keys, now=datetime.now(UTC), lease=lease)
+        return await in_database(renew, owner=self.owner, keys=keys, lease=lease)
 
     async def _claim_stalled(self) -> list[Claim]:
         return await in_database(
             claim_stalled,
             owner=self.owner,
             slots=self._limits.total if self._accepting else 0,
-            now=datetime.now(UTC),
+            held=list(self._slots),
             lease=timedelta(seconds=self._limits.lease),
         )
 
@@ -163,7 +162,11 @@ class EmbeddedRunner:
     async def _execute(self, slot: _Slot) -> None:
         try:
             await self._core.execute(slot.claim, slot.stop)
-        except Exception:  # the run stays live in the database: its lease runs out and the watchdog ends it
+        except (
+            Exception,
+            GeneratorExit,
+            SystemExit,
+        ):  # the run stays live in the database: its lease runs out and the watchdog ends it
             log.exception("run was given up", run_id=slot.claim.run.run_id)
             await self._ask_database(lambda: in_database(release, owner=self.owner, keys=[slot.claim.run.pk]))
         finally:

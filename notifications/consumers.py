@@ -36,6 +36,8 @@ from notifications.session import DeliverySession
 ANSWER_SECONDS: Final = 4.0
 """How long a handshake or a message may take; daphne drops handshakes after 5 s."""
 ENDED_LATELY: Final = timedelta(minutes=2)
+ACKS_PER_MESSAGE: Final = 10
+"""A fast run needs many acks: so many times more of them may come than of other messages."""
 INSISTENCE: Final = 60
 """A client that is told so often in a minute that it sends too much is closed."""
 
@@ -73,6 +75,7 @@ class ChatConsumer(AsyncConsumer):
         self._late_heads: dict[str, int] = {}
         self._heads: dict[str, int] = {}
         self._messages = RateLimit(limits.messages_per_minute, 60.0)
+        self._acks = RateLimit(ACKS_PER_MESSAGE * limits.messages_per_minute, 60.0)
         self._warnings = RateLimit(INSISTENCE, 60.0)
         self._mistakes = RateLimit(limits.protocol_errors_per_10_s - 1, 10.0)
 
@@ -148,11 +151,12 @@ class ChatConsumer(AsyncConsumer):
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await work
-        except (TimeoutError, *AWAY):
+        except (TimeoutError, *AWAY) as cause:
+            log.warning("socket not served", error=repr(cause))
             error = NotReady("Netra cannot serve you right now. Please reconnect in a moment.", retry_after=2)
             await self._answer(protocol.error_frame(error))
             await self.close(CLOSE_COME_BACK)
-            raise
+            raise StopConsumer from cause
 
     async def _disconnect(self, _: dict[str, Any]) -> None:
         self._closed = True
@@ -182,7 +186,10 @@ class ChatConsumer(AsyncConsumer):
     async def _send_text(self, text: str) -> None:
         if not self._closed:
             message: Any = {"type": "websocket.send", "text": text}
-            await self.base_send(message)
+            try:
+                await self.base_send(message)
+            except servers.GONE:
+                self._closed = True
 
     async def end_session(self) -> None:
         """Called by the manager when the credential does not count any more."""
@@ -196,8 +203,8 @@ class ChatConsumer(AsyncConsumer):
             return
         now = asyncio.get_running_loop().time()
         reading = protocol.read(message.get("text"))
-        is_ack = isinstance(reading.message, protocol.Ack)  # a fast run may need many
-        if not is_ack and (wait := self._messages.take(now)):
+        limit = self._acks if isinstance(reading.message, protocol.Ack) else self._messages
+        if wait := limit.take(now):
             await self._too_many("You send too many messages.", wait, now)
         elif reading.error is not None:
             await self._mistaken(reading.error, now)
@@ -206,25 +213,30 @@ class ChatConsumer(AsyncConsumer):
 
     async def _obey(self, message: protocol.ClientMessage) -> None:
         try:
-            match message:
-                case protocol.StartAgent():
-                    await self._start(message)
-                case protocol.CancelRun():
-                    cancelled = await self._intake.cancel(user_id=self.user_id, run_id=message.run_id)
-                    await self._answer(protocol.CancelAccepted(run_id=message.run_id, status=cancelled.status))
-                case protocol.Resume():
-                    await self._resume(message)
-                case protocol.Ack():
-                    self._session.ack(message.cursors)
-                    self._wake()
-                case protocol.Ping():
-                    await self._answer(protocol.Pong(id=message.id, server_time=protocol.now()))
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._act_on(message)
         except NetraError as error:
             await self._answer(protocol.error_frame(error, answered=msgspec.to_builtins(message)))
-        except AWAY as error:
-            log.warning("database away", error=str(error))
+        except (TimeoutError, *AWAY) as error:
+            log.warning("database away", error=repr(error))
             away = NotReady("Netra cannot reach its database right now. Please try again.", retry_after=2)
             await self._answer(protocol.error_frame(away, answered=msgspec.to_builtins(message)))
+
+    async def _act_on(self, message: protocol.ClientMessage) -> None:
+        match message:
+            case protocol.StartAgent():
+                await self._start(message)
+            case protocol.CancelRun():
+                cancelled = await self._intake.cancel(user_id=self.user_id, run_id=message.run_id)
+                await self._answer(protocol.CancelAccepted(run_id=message.run_id, status=cancelled.status))
+            case protocol.Resume():
+                await self._resume(message)
+            case protocol.Ack():
+                self._session.ack(message.cursors)
+                if self._sender is not None:
+                    self._sender.note_ack()
+            case protocol.Ping():
+                await self._answer(protocol.Pong(id=message.id, server_time=protocol.now()))
 
     async def _start(self, message: protocol.StartAgent) -> None:
         """The run's events wait until the client has been told that it is accepted."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
+from django.db import OperationalError
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
@@ -84,5 +86,8 @@ def _sweep(user: User, now: datetime) -> None:
 def _note_use(token: AccessToken) -> None:
     """At most once a minute: a busy token costs no write per request."""
     now = timezone.now()
+    if token.last_used_at is not None and token.last_used_at > now - LAST_USED_PRECISION:
+        return
     stale = Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_PRECISION)
-    AccessToken.objects.filter(stale, pk=token.pk).update(last_used_at=now)
+    with contextlib.suppress(OperationalError):  # a note is not worth refusing anybody while the database is locked
+        AccessToken.objects.filter(stale, pk=token.pk).update(last_used_at=now)

@@ -165,7 +165,7 @@ def _milliseconds_since(moment: datetime) -> float:
 
 
 def _bounded(error: Problem) -> Problem:
-    return Problem(cut_text(error.code[:64]), cut_text(error.message, 8_000))
+    return Problem(cut_text(str(error.code)[:64]), cut_text(str(error.message), 8_000))
 
 
 def _presentable(arguments: Mapping[str, Any]) -> Any:

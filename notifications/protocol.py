@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from agents.bounds import MAX_DEPTH, is_too_deep
 from agents.errors import InvalidMessage, NetraError
 from agents.events import Problem
 
@@ -238,6 +239,8 @@ def _parse(text: str | None) -> Any:
 
 
 def _build(raw: Any) -> ClientMessage:
+    if is_too_deep(raw):
+        raise InvalidMessage(f"The message is nested deeper than {MAX_DEPTH} levels.", field="params")
     if not isinstance(raw, dict):
         raise InvalidMessage("A message is a JSON object with a type.")
     if "type" not in raw:

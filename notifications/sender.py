@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, ParamSpec, TypeVar
+from typing import Final
 
 import structlog
 
-from agents.database import AWAY, in_database
+from agents.database import patiently
 from notifications import protocol
 from notifications.log import read_events, read_snapshot
 from notifications.manager import CLOSE_COME_BACK
+from notifications.servers import GONE
 from notifications.session import CaughtUp, DeliverySession, Fetch, Gap, Send
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 STOPPED_READING_SECONDS: Final = 60.0
 UNSENT_BYTES: Final = 512 * 1024
@@ -47,10 +45,16 @@ class EventSender:
         self._unsent_bytes = unsent_bytes
         self._work = asyncio.Event()
         self._head: dict[str, int] | None = None
+        self._blocked_since: float | None = None
         self._task = asyncio.create_task(self._run(), name=f"sender of user {user_id}")
 
     def wake(self) -> None:
         """The session may have something to do."""
+        self._work.set()
+
+    def note_ack(self) -> None:
+        """The client has acked: it is reading."""
+        self._blocked_since = None
         self._work.set()
 
     def send_head(self, heads: Mapping[str, int]) -> None:
@@ -67,7 +71,7 @@ class EventSender:
                 await self._step()
         except TimeoutError:
             await self._close(CLOSE_STOPPED_READING)
-        except OSError:  # the client is gone; the server tells the consumer as well
+        except GONE:
             log.debug("client gone", user_id=self._user_id)
         except Exception:
             log.exception("sender failed", user_id=self._user_id)
@@ -82,7 +86,7 @@ class EventSender:
             case CaughtUp(id_, places):
                 await self._send([protocol.encode(protocol.CaughtUp(id=id_, runs=places))])
             case Fetch(run_id, after, limit):
-                rows = await self._read(read_events, self._user_id, run_id, after, limit)
+                rows = await patiently(read_events, self._user_id, run_id, after, limit)
                 await self._send(self._session.fetched(run_id, after, rows).texts)
             case None:
                 await self._rest()
@@ -94,7 +98,16 @@ class EventSender:
             await self._send([protocol.encode(protocol.Head(runs=heads))])
         else:
             self._work.clear()
-            await self._work.wait()
+            async with asyncio.timeout_at(self._patience_ends()):
+                await self._work.wait()
+
+    def _patience_ends(self) -> float | None:
+        """When a client whose window is full has not acked for a minute; None: nothing is awaited of it."""
+        if not self._session.is_blocked:
+            self._blocked_since = None
+            return None
+        self._blocked_since = self._blocked_since or asyncio.get_running_loop().time()
+        return self._blocked_since + STOPPED_READING_SECONDS
 
     async def _send(self, texts: list[str]) -> None:
         left = deque(texts)
@@ -120,15 +133,6 @@ class EventSender:
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
     async def _tell_gap(self, run_id: str, missed_from: int, missed_to: int) -> None:
-        snapshot = await self._read(read_snapshot, self._user_id, run_id)
+        snapshot = await patiently(read_snapshot, self._user_id, run_id)
         gap = protocol.Gap(run_id=run_id, missed_from=missed_from, missed_to=missed_to, snapshot=snapshot)
         await self._send([protocol.encode(gap)])
-
-    async def _read(self, query: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Asks until the database answers; the client waits no more than it would anyway."""
-        while True:
-            try:
-                return await in_database(query, *args, **kwargs)
-            except AWAY as error:
-                log.warning("log not read", user_id=self._user_id, error=str(error))
-                await asyncio.sleep(0.5)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Final
+
+from autobahn.exception import Disconnected
+
+GONE: Final = (OSError, Disconnected)
+"""What `send` raises when the client is gone; the server tells the consumer as well."""
 
 
 def unsent_bytes(send: Any) -> int:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from agents.core import CANCELLED, LOST
 from agents.database import in_database
-from agents.errors import AgentError, ToolError
+from agents.errors import AgentError, ToolError, UnknownExecution
 from agents.leases import EXPIRED, claim_stalled
 from agents.models import AgentExecution
 from agents.tiers import TIERS
@@ -491,3 +491,31 @@ async def test_runs_side_by_side_do_not_mix(workshop):
         assert {batch.user_id for batch in workshop.bridge.batches if batch.run_id == claim.run.run_id} == {
             claim.run.user_id
         }
+
+
+@pytest.mark.parametrize(
+    "error",
+    [UnknownExecution("run_x"), GeneratorExit(), KeyboardInterrupt(), BaseExceptionGroup("two", [SystemExit()])],
+)
+async def test_whatever_an_agent_raises_ends_its_run(workshop, error):
+    async def execute(context):
+        raise error
+
+    check(await workshop.run(execute), "failed", "internal")
+
+
+async def test_an_error_without_code_or_message_ends_its_run_all_the_same(workshop):
+    async def execute(context):
+        raise AgentError(None, None)  # type: ignore[arg-type]
+
+    assert check(await workshop.run(execute), "failed", "None")["error"] == {"code": "None", "message": "None"}
+
+
+async def test_an_answer_nested_too_deep_is_none(workshop):
+    async def execute(context):
+        answer: list[Any] = []
+        for _ in range(500):
+            answer = [answer]
+        return answer
+
+    check(await workshop.run(execute), "failed", "invalid_result")

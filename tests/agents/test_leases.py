@@ -191,19 +191,7 @@ def test_stalled_runs_are_taken_longest_dead_first_and_no_more_than_asked(ada):
     assert {one.run.run_id for one in take_stalled(slots=5)} == {made[0], made[2]}
 
 
-def test_a_released_run_of_which_nothing_was_written_waits_again(ada):
-    run_id = register_run(ada).run_id
-    claim("worker_1")
-
-    release(owner="worker_1")
-
-    run = read_run(run_id)
-    assert (run.owner, run.lease_expires_at, run.deadline_at) == ("", None, None)
-    assert claim("worker_2") == [run_id]
-    assert read_run(run_id).attempt == 2
-
-
-def test_a_released_run_that_has_begun_is_taken_over_at_once(ada):
+def test_a_released_run_is_taken_over_at_once(ada):
     run_id = register_run(ada).run_id
     claim("worker_1")
     stall(run_id)
@@ -221,7 +209,7 @@ def test_only_the_named_runs_of_the_owner_are_released(ada):
 
     release(owner="worker_1", keys=[read_run(made[0]).pk, read_run(made[2]).pk])
 
-    assert [read_run(run_id).owner for run_id in made] == ["", "worker_1", "worker_2"]
+    assert [read_run(run_id).lease_expires_at for run_id in made] == [EXPIRED, NOW + LEASE, NOW + LEASE]
 
 
 def test_progress_is_what_earlier_attempts_left_open(ada):

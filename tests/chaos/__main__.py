@@ -1,4 +1,4 @@
-"""`make chaos`: a real server that is killed, stopped and cut off while many people use it. Exits with 1 if a law broke.
+"""`make chaos`: a real server is killed, stopped and cut off while many use it. Exits with 1 if a law is broken.
 
 The same seed draws the same plan; what meets what in time is up to the machine.
 """

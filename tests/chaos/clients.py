@@ -186,27 +186,35 @@ class PlainClient:
     async def _receive(self, frame: Frame) -> None:
         match frame["type"]:
             case "connection_established":
-                for run in frame["runs"]:
-                    self._cursors.setdefault(run["run_id"], 0)
-                await self._resume([run_id for run_id in self._cursors if run_id not in self._ended])
-                for request in self._requests.values():
-                    await self._send(request)
+                await self._catch_up(frame["runs"])
             case "head":
                 await self._resume([run for run, head in frame["runs"].items() if head > self._cursors.get(run, 0)])
             case "caught_up":
                 self._resumed.pop(frame["id"], None)
             case "run_accepted":
-                self._answer(frame["request_id"], frame)
-                is_new = frame["run_id"] not in self._cursors
-                self._cursors.setdefault(frame["run_id"], 0)
-                if frame["duplicate"] and is_new:
-                    await self._resume([frame["run_id"]])
+                await self._accepted(frame)
             case "cancel_accepted":
                 self._answer(frame["run_id"], frame)
             case "error":
                 self._answer(frame.get("request_id") or frame.get("run_id", ""), frame)
             case _ if "seq" in frame:
                 await self._event(frame)
+            case _:
+                pass
+
+    async def _catch_up(self, live: list[Frame]) -> None:
+        for run in live:
+            self._cursors.setdefault(run["run_id"], 0)
+        await self._resume([run_id for run_id in self._cursors if run_id not in self._ended])
+        for request in list(self._requests.values()):
+            await self._send(request)
+
+    async def _accepted(self, accepted: Frame) -> None:
+        self._answer(accepted["request_id"], accepted)
+        is_new = accepted["run_id"] not in self._cursors
+        self._cursors.setdefault(accepted["run_id"], 0)
+        if accepted["duplicate"] and is_new:
+            await self._resume([accepted["run_id"]])
 
     async def _event(self, event: Frame) -> None:
         run_id, cursor = event["run_id"], self._cursors.get(event["run_id"], 0)

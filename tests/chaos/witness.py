@@ -46,6 +46,8 @@ class Wire:
                 return self._caught_up(frame)
             case _ if "seq" in frame:
                 return self._event(frame["run_id"], frame["seq"])
+            case _:
+                pass
         return None
 
     def _event(self, run_id: str, seq: int) -> str | None:
@@ -85,12 +87,14 @@ class Witness:
         self.errors: Counter[str] = Counter()
         self.closes: Counter[int] = Counter()
         self.connections: list[Connection] = []
+        self.connected_at: list[float] = []
         self.hindered_at: list[float] = []
         """When the chaos itself cut this client off."""
         self.broken: list[str] = []
         self._wire = Wire()
 
     def connected(self) -> None:
+        self.connected_at.append(time.monotonic())
         self._wire = Wire()
 
     def sent(self, frame: Frame) -> None:
@@ -114,6 +118,8 @@ class Witness:
                 self.broken.append(f"a gap, though nothing was pruned: {frame}")
             case _ if "run_id" in frame:
                 self.heard_of.add(frame["run_id"])
+            case _:
+                pass
         if "seq" in frame:
             self.frames.append(frame)
             self.first_seen.setdefault((frame["run_id"], frame["seq"]), time.monotonic())

@@ -275,3 +275,12 @@ def test_a_start_may_carry_any_params(value, type_):
 
     assert isinstance(reading.message, StartAgent)
     assert msgspec.json.encode(reading.message)
+
+
+def test_a_message_nested_too_deep_is_refused():
+    text = '{"type":"ack","cursors":{},"x":' + "[" * 70 + "]" * 70 + "}"
+
+    error = protocol.read(text).error
+
+    assert error is not None
+    assert error.code == "invalid_message"

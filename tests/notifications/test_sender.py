@@ -138,3 +138,15 @@ async def test_a_client_that_is_gone_is_no_failure(wire, session, sender):
     await until(sender._task.done)
 
     assert wire.codes == []
+
+
+async def test_a_client_whose_window_is_full_and_that_acks_no_more_is_closed(monkeypatch, wire, session, sender):
+    monkeypatch.setattr(sender_module, "STOPPED_READING_SECONDS", 0.05)
+    session.ack({})
+    session.receive("run", 1, [f"frame {seq}" for seq in range(1, 1_500)])
+    sender.wake()
+
+    await until(lambda: wire.codes)
+
+    assert wire.codes == [4408]
+    assert len(wire.texts) == 1_000

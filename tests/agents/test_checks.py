@@ -4,6 +4,7 @@ from django.core.checks import run_checks
 from agents.checks import check_tiers
 
 
+@pytest.mark.django_db  # Django asks the database what it can do
 def test_the_shipped_settings_pass():
     assert check_tiers(None) == []
     assert [problem for problem in run_checks() if problem.id and problem.id.startswith("netra")] == []

@@ -18,4 +18,4 @@ class RateLimit:
             self._since = now
             self._count = 0
         self._count += 1
-        return 0.0 if self._count <= self._most else self._since + self._seconds - now
+        return 0.0 if self._count <= self._most else min(self._seconds, self._since + self._seconds - now)

@@ -1,4 +1,4 @@
-"""Secrets leave no trace: values under telling keys are replaced before anything is stored or sent."""
+"""Values under telling keys are replaced in every event and wherever a request is shown."""
 
 from __future__ import annotations
 

@@ -64,9 +64,9 @@ def test_a_missing_table_is_a_bug_and_not_a_database_that_is_away():
     assert not isinstance(raised.value, AWAY)
 
 
-def test_a_locked_database_is_away(monkeypatch):
-    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 0.05)
-    connection.close()
+def test_a_locked_database_is_away():
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout = 50")
     other = connections.create_connection("default")
     other.cursor().execute("BEGIN IMMEDIATE")
     began = time.monotonic()

@@ -82,9 +82,17 @@ async def writers(workshop: Workshop) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """New connections give up on a locked database after 50 ms, not 20 s."""
-    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 0.05)
+async def impatient(workshop: Workshop) -> None:
+    """The journal's connections give up on a locked database after 50 ms, not 20 s."""
+
+    def shorten() -> None:
+        # A copy for this thread alone: all threads of the process share one dict of options.
+        wrapper = connections["default"]
+        options = wrapper.settings_dict["OPTIONS"] | {"timeout": 0.05}
+        wrapper.settings_dict = wrapper.settings_dict | {"OPTIONS": options}
+        wrapper.close()
+
+    await workshop.in_journal(shorten)
 
 
 @contextmanager
@@ -104,14 +112,15 @@ def poisoned(run: Run) -> Iterator[None]:
     """The database refuses events of one run."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"CREATE TRIGGER poison BEFORE INSERT ON agents_executionevent WHEN NEW.execution_id = {run.pk}"
+            # A name of its own: another thread's connection may remember an earlier one, though it is dropped.
+            f"CREATE TRIGGER poison_{run.pk} BEFORE INSERT ON agents_executionevent WHEN NEW.execution_id = {run.pk}"
             " BEGIN SELECT RAISE(ABORT, 'poison'); END"
         )
     try:
         yield
     finally:
         with connection.cursor() as cursor:
-            cursor.execute("DROP TRIGGER poison")
+            cursor.execute(f"DROP TRIGGER poison_{run.pk}")
 
 
 def enter(manager: AbstractContextManager[None]) -> Callable[[], None]:

@@ -70,9 +70,9 @@ class LiveNetra:
     def create_token(self, username: str) -> str:
         return self.manage("create_token", username, "--create-user").splitlines()[-1]
 
-    def login_url(self) -> str:
-        """A fresh one-time link."""
-        lines = self.manage("login_link").split()
+    def login_url(self, *username: str) -> str:
+        """A fresh one-time link, for the first superuser or for whom it names."""
+        lines = self.manage("login_link", *username).split()
         return next(word for word in lines if word.startswith(self.url))
 
     def start(self) -> None:

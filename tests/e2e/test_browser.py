@@ -25,7 +25,7 @@ class LiveNetra(Protocol):
     url: str
     token: str
 
-    def login_url(self) -> str: ...
+    def login_url(self, *username: str) -> str: ...
 
 
 @pytest.fixture(scope="module")
@@ -212,12 +212,14 @@ def test_hostile_output_is_only_text(page: Page):
     assert not [url for url in requested if "evil.example" in url]
 
 
-def test_the_page_meets_its_own_content_security_policy(page: Page):
+def test_the_page_meets_its_own_content_security_policy(context: BrowserContext, live_netra: LiveNetra):
     complaints: list[str] = []
+    page = context.new_page()
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
 
-    page.reload()
+    # Without others' late runs: Chromium complains of what the sanitiser only looks at, and hostile runs are among them.
+    page.goto(live_netra.login_url("bob"))
     is_live(page)
     ends(start_elsewhere(page, [{"stream": "Some *Markdown*.", "chunks": 3}]), "Completed in")
 

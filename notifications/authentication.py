@@ -19,7 +19,7 @@ from notifications.models import AccessToken
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose socket it is, and on what grounds: a session or an API token; a ticket is neither, and used up."""
+    """Whose socket it is, and on what grounds: a session or an API token; of a ticket, what it was got with."""
 
     user_id: int
     session_key: str | None = None
@@ -31,8 +31,7 @@ def authenticate(scope: dict[str, Any]) -> Credential | None:
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     tickets = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("ticket")
     if tickets and "authorization" not in headers:
-        user = redeem(AccessToken.Kind.TICKET, tickets[0])
-        return Credential(user_id=user.pk) if user is not None else None
+        return _by_ticket(tickets[0])
     return authenticate_headers(headers)
 
 
@@ -74,6 +73,13 @@ def is_allowed_origin(origin: str, host: str) -> bool:
     except ValueError:  # it is no URL
         return False
     return bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS) and netloc == host
+
+
+def _by_ticket(secret: str) -> Credential | None:
+    ticket = redeem(AccessToken.Kind.TICKET, secret)
+    if ticket is None:
+        return None
+    return Credential(user_id=ticket.user_id, session_key=ticket.session_key or None, token_id=ticket.api_token_id)
 
 
 def _by_token(secret: str) -> Credential | None:

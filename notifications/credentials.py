@@ -8,7 +8,6 @@ import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from django.contrib.auth import get_user_model
 from django.db import OperationalError
 from django.db.models import Q, QuerySet
 from django.utils import timezone
@@ -22,32 +21,45 @@ API_TOKEN_PREFIX = "netra_"  # noqa: S105 - so that a leaked token can be recogn
 LAST_USED_PRECISION = timedelta(minutes=1)
 
 
-def issue(user: User, kind: AccessToken.Kind, label: str = "", *, lifetime: timedelta | None = None) -> str:
-    """Returns the secret: now, and never again. `lifetime` None: an API token that never expires."""
+def issue(
+    user: User,
+    kind: AccessToken.Kind,
+    label: str = "",
+    *,
+    lifetime: timedelta | None = None,
+    session_key: str = "",
+    api_token_id: int | None = None,
+) -> str:
+    """Returns the secret: now, and never again. `lifetime` None: an API token that never expires.
+
+    `session_key` or `api_token_id`: what a ticket is got with.
+    """
     now = timezone.now()
     _sweep(user, now)
     secret = new_secret(kind)
     expires_at = now + lifetime if lifetime is not None else None
-    AccessToken.objects.create(user=user, kind=kind, label=label, digest=digest(secret), expires_at=expires_at)
+    AccessToken.objects.create(
+        user=user,
+        kind=kind,
+        label=label,
+        digest=digest(secret),
+        expires_at=expires_at,
+        session_key=session_key,
+        api_token_id=api_token_id,
+    )
     return secret
 
 
-def redeem(kind: AccessToken.Kind, secret: str) -> User | None:
-    """Whose single-use secret this is, and uses it up. None: unknown, used, expired, or the user is inactive.
+def redeem(kind: AccessToken.Kind, secret: str) -> AccessToken | None:
+    """Uses a single-use secret up and returns what it was. None: unknown, used, expired, or the user is inactive.
 
-    Of two who redeem the same secret at the same time, one gets the user.
+    Of two who redeem the same secret at the same time, one gets it.
     """
-    user = get_user_model().objects.filter(is_active=True, access_tokens__in=_valid(kind, secret)).first()
-    if user is None:
+    token = _valid(kind, secret).filter(user__is_active=True).select_related("user").first()
+    if token is None:
         return None
-    deleted, _ = _valid(kind, secret).filter(user=user).delete()
-    return user if deleted else None
-
-
-def authenticate_token(secret: str) -> User | None:
-    """Whose API token this is. None: unknown, expired, or the user is inactive."""
-    token = find_token(secret)
-    return token.user if token is not None else None
+    deleted, _ = AccessToken.objects.filter(pk=token.pk).delete()
+    return token if deleted else None
 
 
 def find_token(secret: str) -> AccessToken | None:

@@ -20,6 +20,11 @@ class AccessToken(models.Model):
     kind = models.CharField(max_length=20, choices=Kind)
     # A plain SHA-256: the secrets are 256 random bits, there is nothing to guess that salt would slow.
     digest = models.CharField(max_length=64)
+    # What a ticket was got with: its socket ends when that does.
+    session_key = models.CharField(max_length=40, blank=True, editable=False)
+    api_token = models.ForeignKey(
+        "self", on_delete=models.CASCADE, null=True, blank=True, editable=False, related_name="tickets"
+    )
     label = models.CharField(max_length=100, blank=True, help_text="What it is for.")
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: it never expires.")

@@ -35,11 +35,11 @@ def chat(request: HttpRequest) -> HttpResponse:
 @never_cache
 def login_link(request: HttpRequest, secret: str) -> HttpResponse:
     """Logs in whoever opens a link that `manage.py login_link` printed. Once; after that the link is gone (410)."""
-    user = redeem(AccessToken.Kind.LOGIN_LINK, secret)
-    if user is None:
+    link = redeem(AccessToken.Kind.LOGIN_LINK, secret)
+    if link is None:
         response = render(request, "notifications/link_expired.html", status=410)
     else:
-        login(request, user, backend=LOGIN_BACKEND)
+        login(request, link.user, backend=LOGIN_BACKEND)
         response = redirect("chat")
     response.headers["Referrer-Policy"] = "no-referrer"  # the address is a secret
     return response
@@ -57,5 +57,11 @@ def issue_ticket(request: HttpRequest) -> JsonResponse:
         problem = {"title": "Forbidden", "status": 403, "code": "forbidden", "detail": detail}
         return JsonResponse(problem, status=403, content_type="application/problem+json")
     user = get_user_model().objects.get(pk=credential.user_id)
-    ticket = issue(user, AccessToken.Kind.TICKET, lifetime=TICKET_LIFETIME)
+    ticket = issue(
+        user,
+        AccessToken.Kind.TICKET,
+        lifetime=TICKET_LIFETIME,
+        session_key=credential.session_key or "",
+        api_token_id=credential.token_id,
+    )
     return JsonResponse({"ticket": ticket, "expires_in": TICKET_LIFETIME.total_seconds()}, status=201)

@@ -3,10 +3,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.sessions.models import Session
 from django.test import Client
 
 from notifications import authentication
-from notifications.authentication import is_allowed_origin
+from notifications.authentication import find_ended, is_allowed_origin
 from notifications.credentials import issue
 from notifications.models import AccessToken
 
@@ -48,6 +49,34 @@ def test_a_ticket_opens_one_socket(ada):
     ticket = issue(ada, AccessToken.Kind.TICKET, lifetime=timedelta(seconds=30))
 
     assert authenticate(scope_of(query=f"ticket={ticket}")) == ada.pk
+    assert authenticate(scope_of(query=f"ticket={ticket}")) is None
+
+
+@pytest.mark.parametrize("got_with", ["token", "cookie"])
+def test_a_tickets_socket_ends_with_what_it_was_got_with(ada, cookie, got_with):
+    secret = issue(ada, AccessToken.Kind.API_TOKEN)
+    shown = {
+        "token": {"authorization": f"Bearer {secret}"},
+        "cookie": {"cookie": cookie, "host": HOST, "origin": ORIGIN},
+    }
+    ticket = Client().post("/api/v1/tickets", headers=shown[got_with]).json()["ticket"]
+    credential = authentication.authenticate(scope_of(query=f"ticket={ticket}"))
+    assert credential is not None
+
+    assert find_ended({credential}) == set()
+    if got_with == "token":
+        AccessToken.objects.filter(kind="api_token").delete()
+    else:
+        Session.objects.all().delete()
+    assert find_ended({credential}) == {credential}
+
+
+def test_a_ticket_is_void_when_its_token_is_revoked(ada):
+    secret = issue(ada, AccessToken.Kind.API_TOKEN)
+    ticket = Client().post("/api/v1/tickets", headers={"authorization": f"Bearer {secret}"}).json()["ticket"]
+
+    AccessToken.objects.filter(kind="api_token").delete()
+
     assert authenticate(scope_of(query=f"ticket={ticket}")) is None
 
 

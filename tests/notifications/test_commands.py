@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from notifications.credentials import authenticate_token, redeem
+from notifications.credentials import find_token, redeem
 from notifications.models import AccessToken
 
 pytestmark = pytest.mark.django_db
@@ -37,7 +37,7 @@ class TestCreateToken:
 
         assert re.fullmatch(r"netra_[\w-]{43}\n", out)
         assert err == ""
-        assert authenticate_token(out.strip()) == ada
+        assert find_token(out.strip()).user == ada
         assert AccessToken.objects.get().label == "laptop"
 
     def test_an_unknown_user_is_refused_and_the_way_out_named(self):
@@ -48,7 +48,7 @@ class TestCreateToken:
     def test_it_makes_the_user_if_asked_to(self):
         out, err = run("create_token", "ada", "--create-user")
 
-        user = authenticate_token(out.strip())
+        user = find_token(out.strip()).user
         assert user == get_user_model().objects.get(username="ada")
         assert (user.has_usable_password(), user.is_staff, user.is_superuser) == (False, False, False)
         assert "Made the user 'ada'" in err
@@ -57,7 +57,7 @@ class TestCreateToken:
     def test_asking_for_a_user_who_is_there_changes_nobody(self, ada):
         out, err = run("create_token", "ada", "--create-user")
 
-        assert authenticate_token(out.strip()) == ada
+        assert find_token(out.strip()).user == ada
         assert err == ""
 
     def test_a_name_that_cannot_be_one_leaves_no_user(self):
@@ -99,14 +99,14 @@ class TestLoginLink:
         user = get_user_model().objects.get()
         assert (user.username, user.is_superuser, user.is_staff) == ("admin", True, True)
         assert not user.has_usable_password()
-        assert redeem(AccessToken.Kind.LOGIN_LINK, link_in(out)[1]) == user
+        assert redeem(AccessToken.Kind.LOGIN_LINK, link_in(out)[1]).user == user
 
     def test_later_it_is_for_the_first_superuser(self):
         boss = get_user_model().objects.create_superuser("boss")
 
         out, _ = run("login_link")
 
-        assert redeem(AccessToken.Kind.LOGIN_LINK, link_in(out)[1]) == boss
+        assert redeem(AccessToken.Kind.LOGIN_LINK, link_in(out)[1]).user == boss
         assert get_user_model().objects.count() == 1
 
     def test_it_makes_no_superuser_of_somebody_called_admin(self):
@@ -120,7 +120,7 @@ class TestLoginLink:
         out, _ = run("login_link", "ada")
 
         assert "Log in as ada" in out
-        assert redeem(AccessToken.Kind.LOGIN_LINK, link_in(out)[1]) == ada
+        assert redeem(AccessToken.Kind.LOGIN_LINK, link_in(out)[1]).user == ada
 
     def test_an_unknown_user_is_refused(self):
         with pytest.raises(CommandError, match="no user 'zoe'.*createsuperuser"):

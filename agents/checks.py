@@ -9,7 +9,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
-from agents.tiers import TIERS, build_tiers, problems
+from agents import breaker, tiers
+from agents.tiers import TIERS, build_tiers
 
 
 @register
@@ -25,7 +26,7 @@ def check_tiers(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
             )
         ]
     found: list[CheckMessage] = [
-        Error(problem, hint="Change NETRA_TIERS in the settings.", id="netra.E002") for problem in problems(table)
+        Error(problem, hint="Change NETRA_TIERS in the settings.", id="netra.E002") for problem in tiers.problems(table)
     ]
     if settings.NETRA_DEFAULT_TIER not in table:
         found.append(
@@ -36,3 +37,14 @@ def check_tiers(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
             )
         )
     return found
+
+
+@register
+def check_breaker(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    found = breaker.problems(
+        failures=settings.NETRA_BREAKER_FAILURES,
+        window=settings.NETRA_BREAKER_WINDOW_SECONDS,
+        cooldown=settings.NETRA_BREAKER_COOLDOWN_SECONDS,
+    )
+    hint = "Correct it, or leave it out for the default: 5 failures, 60 s, 30 s."
+    return [Error(problem, hint=hint, id="netra.E004") for problem in found]

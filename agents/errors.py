@@ -45,6 +45,12 @@ class LimitReached(NetraError):
     code = "limit_reached"
 
 
+class AgentUnavailable(NetraError):
+    """The agent's circuit is open: it failed too often. `retry_after` says when to try again."""
+
+    code = "agent_unavailable"
+
+
 class NotReady(NetraError):
     code = "not_ready"
 

@@ -62,7 +62,7 @@ class AgentExecution(models.Model):
     thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="runs")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="runs")
     parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, blank=True, related_name="children")
-    agent_name = models.CharField(max_length=64, db_index=True)
+    agent_name = models.CharField(max_length=64)
     request_id = models.CharField(max_length=128)  # as registration.stored writes it
     request = models.TextField()
     status = models.CharField(
@@ -101,10 +101,12 @@ class AgentExecution(models.Model):
     class Meta:
         verbose_name = "run"
         ordering: ClassVar = ["-id"]
+        permissions: ClassVar = [("operate_agentexecution", "Can operate runs")]
         indexes: ClassVar = [
             models.Index(fields=["lease_expires_at"], condition=_LIVE, name="execution_live"),
             models.Index(fields=["user", "completed_at"], name="execution_user_ended"),
             models.Index(fields=["completed_at"], name="execution_ended"),
+            models.Index(fields=["agent_name", "completed_at"], name="execution_agent_ended"),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["user", "request_id"], name="execution_request_once"),

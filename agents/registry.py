@@ -32,7 +32,10 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
 class AgentSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """An agent as it was registered. `timeout` in seconds is the most that this agent may take, None: the tier's."""
+    """An agent as it was registered. `timeout` in seconds is the most that this agent may take, None: the tier's.
+
+    `breaker`: whether it is closed to new runs for a while when it keeps failing.
+    """
 
     name: str
     description: str
@@ -41,6 +44,7 @@ class AgentSpec(msgspec.Struct, frozen=True, kw_only=True):
     streaming: bool
     restartable: Restartable
     timeout: float | None
+    breaker: bool
 
     def is_restartable(self, request: RunRequest) -> bool:
         return self.restartable(request) if callable(self.restartable) else self.restartable
@@ -78,6 +82,7 @@ class AgentRegistry:
         streaming: bool = False,
         restartable: Restartable = False,
         timeout: float | None = None,
+        breaker: bool = True,
     ) -> AgentSpec:
         """Takes an agent in, or raises AgentRefused with the reason."""
         _require_agent(name, agent_class)
@@ -91,6 +96,7 @@ class AgentRegistry:
             streaming=streaming,
             restartable=restartable,
             timeout=timeout,
+            breaker=breaker,
         )
         with self._lock:
             if (taken := self._agents.get(name)) is not None:
@@ -165,6 +171,7 @@ def agent(
     streaming: bool = False,
     restartable: Restartable = False,
     timeout: float | None = None,
+    breaker: bool = True,
 ) -> Callable[[C], C]:
     """Registers the decorated class in the process's registry; raises AgentRefused with the reason."""
 
@@ -177,6 +184,7 @@ def agent(
             streaming=streaming,
             restartable=restartable,
             timeout=timeout,
+            breaker=breaker,
         )
         return agent_class
 

@@ -10,6 +10,7 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import connection
 
+from agents.breaker import Breaker
 from agents.core import AgentExecutionCore
 from agents.database import AWAY, checkpoint, in_database
 from agents.intake import Intake, Quota
@@ -61,6 +62,11 @@ class Services:
                 running=settings.NETRA_RUNS_PER_USER,
                 live=settings.NETRA_LIVE_RUNS_PER_USER,
                 default_tier=settings.NETRA_DEFAULT_TIER,
+            ),
+            breaker=Breaker(
+                failures=settings.NETRA_BREAKER_FAILURES,
+                window=settings.NETRA_BREAKER_WINDOW_SECONDS,
+                cooldown=settings.NETRA_BREAKER_COOLDOWN_SECONDS,
             ),
         )
         self.socket_limits = SocketLimits(

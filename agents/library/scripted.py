@@ -71,6 +71,7 @@ def _is_restartable(request: RunRequest) -> bool:
     tools=[echo, sleep, fail],
     streaming=True,
     restartable=_is_restartable,
+    breaker=False,  # it fails whenever it is told to
 )
 class Scripted:
     async def execute(self, context: AgentExecutionContext) -> Any:

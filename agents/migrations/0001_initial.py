@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("run_id", models.CharField(editable=False, max_length=40, unique=True)),
-                ("agent_name", models.CharField(db_index=True, max_length=64)),
+                ("agent_name", models.CharField(max_length=64)),
                 ("request_id", models.CharField(max_length=128)),
                 ("request", models.TextField()),
                 (
@@ -129,6 +129,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "run",
                 "ordering": ["-id"],
+                "permissions": [("operate_agentexecution", "Can operate runs")],
             },
         ),
         migrations.CreateModel(
@@ -202,6 +203,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="agentexecution",
             index=models.Index(fields=["completed_at"], name="execution_ended"),
+        ),
+        migrations.AddIndex(
+            model_name="agentexecution",
+            index=models.Index(fields=["agent_name", "completed_at"], name="execution_agent_ended"),
         ),
         migrations.AddConstraint(
             model_name="agentexecution",

@@ -1,12 +1,12 @@
 import pytest
 from django.core.checks import run_checks
 
-from agents.checks import check_tiers
+from agents.checks import check_breaker, check_tiers
 
 
 @pytest.mark.django_db  # Django asks the database what it can do
 def test_the_shipped_settings_pass():
-    assert check_tiers(None) == []
+    assert check_tiers(None) == check_breaker(None) == []
     assert [problem for problem in run_checks() if problem.id and problem.id.startswith("netra")] == []
 
 
@@ -33,3 +33,21 @@ def test_a_default_tier_that_does_not_exist_is_refused(settings):
     settings.NETRA_DEFAULT_TIER = "gold"
 
     assert [problem.id for problem in check_tiers(None)] == ["netra.E003"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("NETRA_BREAKER_FAILURES", -1),
+        ("NETRA_BREAKER_WINDOW_SECONDS", 0),
+        ("NETRA_BREAKER_COOLDOWN_SECONDS", "30"),
+    ],
+)
+def test_a_circuit_breaker_that_cannot_work_is_refused_with_a_hint(settings, setting, value):
+    setattr(settings, setting, value)
+
+    (found,) = check_breaker(None)
+
+    assert found.id == "netra.E004"
+    assert found.msg.startswith(f"{setting} is {value!r}")
+    assert found.hint

@@ -1,8 +1,12 @@
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import Group, User
 
+from agents.breaker import Breaker
 from agents.database import in_database
-from agents.errors import InvalidMessage, NotFound, UnknownAgent
+from agents.errors import AgentUnavailable, InvalidMessage, NotFound, RequestIdReused, UnknownAgent
 from agents.intake import Intake, Quota
 from agents.models import AgentExecution, Thread
 from agents.runs import RunRequest
@@ -38,12 +42,14 @@ def intake(workshop: Workshop, runner: ListedRunner) -> Intake:
     workshop.add_agent(execute, "test")
     workshop.add_agent(execute, "quick", timeout=5.0)
     workshop.add_agent(execute, "restartable", restartable=True)
+    workshop.add_agent(execute, "free_to_fail", breaker=False)
     return Intake(
         registry=workshop.registry,
         tracker=workshop.tracker,
         runner=runner,
         tiers=TIERS,
         quota=Quota(running=2, live=3, default_tier="free"),
+        breaker=Breaker(failures=2, window=60, cooldown=3600),
     )
 
 
@@ -52,9 +58,26 @@ async def ada(transactional_db) -> int:
     return await in_database(make_user, "ada")
 
 
-async def start(intake: Intake, user: int, request_id: str = "r1", agent: str = "test", message: str = "Go.", **more):
+async def start(
+    intake: Intake,
+    user: int,
+    request_id: str = "r1",
+    agent: str = "test",
+    message: str = "Go.",
+    admit=lambda: None,
+    **more,
+):
     request = RunRequest(agent=agent, message=message, **more)
-    return await intake.start(user_id=user, request_id=request_id, request=request, admit=lambda: None)
+    return await intake.start(user_id=user, request_id=request_id, request=request, admit=admit)
+
+
+async def fail(intake: Intake, user: int, request_id: str, **more) -> str:
+    """A run that fails with an error of its agent's own."""
+    made = await start(intake, user, request_id, **more)
+    end: dict[str, Any] = {"status": "failed", "phase": "failed", "error_code": "internal"}
+    end |= {"completed_at": datetime.now(UTC), "completed_seq": 0}
+    await in_database(AgentExecution.objects.filter(run_id=made.run_id).update, **end)
+    return str(made.run_id)
 
 
 async def test_a_start_makes_a_run_and_has_it_executed(intake, runner, ada):
@@ -127,6 +150,55 @@ async def test_what_may_be_tried_again_is_noted_with_the_run(intake, ada):
     made = await start(intake, ada, agent="restartable")
 
     assert (await in_database(read_run, made.run_id)).restartable
+
+
+async def test_an_agent_that_keeps_failing_is_refused_before_the_users_rate_is_asked(intake, runner, ada):
+    runs = [await fail(intake, ada, request_id) for request_id in ("r1", "r2")]
+    asked = []
+
+    with pytest.raises(AgentUnavailable) as raised:
+        await start(intake, await in_database(make_user), "r3", admit=lambda: asked.append(1))
+
+    assert raised.value.retry_after is not None
+    assert 0 < raised.value.retry_after <= 3600
+    assert asked == []
+    assert runner.enqueued == runs
+    assert await in_database(AgentExecution.objects.count) == 2
+
+
+async def test_what_was_accepted_before_is_answered_while_its_agent_is_refused(intake, ada):
+    runs = [await fail(intake, ada, request_id) for request_id in ("r1", "r2")]
+
+    assert [(await start(intake, ada, request_id)).run_id for request_id in ("r1", "r2")] == runs
+    with pytest.raises(RequestIdReused):
+        await start(intake, ada, "r1", message="Something else.")
+
+
+async def test_a_mistake_in_a_request_is_told_before_that_its_agent_is_refused(intake, ada):
+    for request_id in ("r1", "r2"):
+        await fail(intake, ada, request_id)
+
+    with pytest.raises(InvalidMessage):
+        await start(intake, ada, "r3", message="")
+
+
+async def test_an_agent_that_may_fail_and_all_others_are_not_refused(intake, ada):
+    for agent in ("free_to_fail", "test"):
+        for number in range(2):
+            await fail(intake, ada, f"{agent}-{number}", agent=agent)
+
+    for agent in ("free_to_fail", "quick"):
+        assert (await start(intake, ada, f"{agent}-again", agent=agent)).duplicate is False
+
+
+async def test_being_out_of_a_time_that_the_agent_itself_sets_is_a_failure(intake, ada):
+    for number in range(2):
+        run_id = await fail(intake, ada, f"r{number}", agent="quick")
+        ended = AgentExecution.objects.filter(run_id=run_id)
+        await in_database(ended.update, status="timed_out", phase="timed_out", error_code="timed_out")
+
+    with pytest.raises(AgentUnavailable):
+        await start(intake, ada, "again", agent="quick")
 
 
 async def test_an_interrupting_start_cancels_the_runs_before_it(intake, runner, ada):

@@ -75,6 +75,9 @@ def test_the_limits_have_the_defaults_of_the_design(load):
         "NETRA_MESSAGES_PER_MINUTE": 600,
         "NETRA_STARTS_PER_MINUTE": 30,
         "NETRA_PROTOCOL_ERRORS": 20,
+        "NETRA_BREAKER_FAILURES": 5,
+        "NETRA_BREAKER_WINDOW_SECONDS": 60,
+        "NETRA_BREAKER_COOLDOWN_SECONDS": 30,
     }
     assert load(*defaults) == defaults
 
@@ -100,6 +103,9 @@ def test_settings_come_from_variables_of_their_name(load):
         "NETRA_MESSAGES_PER_MINUTE": "8",
         "NETRA_STARTS_PER_MINUTE": "9",
         "NETRA_PROTOCOL_ERRORS": "10",
+        "NETRA_BREAKER_FAILURES": "0",
+        "NETRA_BREAKER_WINDOW_SECONDS": "11",
+        "NETRA_BREAKER_COOLDOWN_SECONDS": "0.5",
     }
     meant: dict[str, Any] = {
         name: float(value) if value.replace(".", "").isdigit() else value for name, value in environment.items()

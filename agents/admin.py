@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import msgspec
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -17,6 +17,8 @@ from django.utils.timesince import timesince
 
 from agents.models import AgentExecution, Thread
 from agents.redaction import redact
+from agents.registration import request_cancel
+from agents.runner import tell_of_cancel
 
 SHOWN_EVENTS = 500
 """Events on a run's page: the first and the last half of so many."""
@@ -81,6 +83,7 @@ class AgentExecutionAdmin(ReadOnlyAdmin):
     search_fields = ("=run_id", "=correlation_id", "=thread__thread_id", "=user__username")
     search_help_text = "A run's, thread's or correlation id, or a user's name."
     ordering = ("-id",)
+    actions = ("cancel_runs",)
     fieldsets: ClassVar[Any] = (
         (None, {"fields": ("run_id", "user", "thread", "parent", "agent_name", "request_text")}),
         ("Where it is", {"fields": ("status", "phase", "last_activity", "has_agent_completed", "cancel_requested_at")}),
@@ -90,6 +93,22 @@ class AgentExecutionAdmin(ReadOnlyAdmin):
         ("Limits and worker", {"fields": ("tier", "timeout", "deadline_at", "attempt", "owner", "lease_expires_at")}),
         ("Ids and times", {"fields": ("request_id", "correlation_id", "created_at", "started_at", "completed_at")}),
     )
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("agents.operate_agentexecution")
+
+    @admin.action(description="Cancel the selected runs", permissions=["operate"])
+    def cancel_runs(self, request: HttpRequest, queryset: QuerySet[AgentExecution]) -> None:
+        """As their users could: a run ends as cancelled, with what it has said so far."""
+        live = list(queryset.filter(pk__in=AgentExecution.objects.live()))
+        for run in live:
+            request_cancel(user_id=None, run_id=run.run_id, now=timezone.now())
+            self.log_change(request, run, "Cancel asked for.")
+            tell_of_cancel(run.run_id)
+        if live:
+            self.message_user(request, f"{len(live)} to be cancelled.", messages.SUCCESS)
+        if ended := queryset.count() - len(live):
+            self.message_user(request, f"{ended} had ended already: nothing was changed there.", messages.WARNING)
 
     @admin.display(boolean=True, description="agent_completed")
     def has_agent_completed(self, run: AgentExecution) -> bool:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -23,6 +23,18 @@ from agents.watchdog import ending_of_stalled
 R = TypeVar("R")
 
 log = structlog.get_logger(__name__)
+
+_running: Final[set[EmbeddedRunner]] = set()
+"""Those of this process."""
+
+
+def tell_of_cancel(run_id: str) -> None:
+    """Says from any thread that a run is to be cancelled; the wish is in the database already.
+
+    A runner of this process hears of it at once, any other at its next renewal.
+    """
+    for runner in list(_running):
+        runner.cancel_soon(run_id)
 
 
 class Runner(Protocol):
@@ -61,6 +73,7 @@ class EmbeddedRunner:
         self._wake = asyncio.Event()
         self._duties: list[asyncio.Task[None]] = []
         self._accepting = True
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def enqueue(self, run_id: str) -> None:
         self._wake.set()
@@ -71,6 +84,11 @@ class EmbeddedRunner:
                 _tell(slot, CANCELLED)
         self._wake.set()
 
+    def cancel_soon(self, run_id: str) -> None:
+        """As `cancel`, from another thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.cancel, run_id)
+
     @property
     def is_alive(self) -> bool:
         """Whether runs are taken and leases renewed."""
@@ -78,6 +96,8 @@ class EmbeddedRunner:
 
     def start(self) -> None:
         """Begins to take runs; to be called in the event loop that executes them."""
+        self._loop = asyncio.get_running_loop()
+        _running.add(self)
         self._duties = [
             asyncio.create_task(self._take_runs(), name="runner"),
             asyncio.create_task(self._hold_leases(), name="leases"),
@@ -86,6 +106,7 @@ class EmbeddedRunner:
     async def stop(self, grace: float) -> None:
         """Takes no more runs, gives those under way `grace` seconds, then ends them or leaves them to others."""
         self._accepting = False
+        _running.discard(self)
         self._wake.set()
         tasks = [slot.task for slot in self._slots.values() if slot.task is not None]
         if tasks:

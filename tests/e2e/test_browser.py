@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
+from netra.testing.server import RunningNetra
 from tests.e2e.chromium import launched
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
@@ -19,13 +19,6 @@ START = """async ({ agent, message, params }) => {
   client.close();
   return run_id;
 }"""
-
-
-class LiveNetra(Protocol):
-    url: str
-    token: str
-
-    def login_url(self, *username: str) -> str: ...
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +36,10 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def page(context: BrowserContext, live_netra: LiveNetra) -> Page:
+def page(context: BrowserContext, netra: RunningNetra) -> Page:
     """The chat, logged in by a link, live."""
     page = context.new_page()
-    page.goto(live_netra.login_url())
+    page.goto(netra.login_url())
     is_live(page)
     return page
 
@@ -161,9 +154,9 @@ def test_a_conversation_of_this_tab_is_still_there_after_a_reload(page: Page):
     expect(page.locator(".turn").last.locator(".message")).to_have_text("No script here")
 
 
-def test_a_second_tab_shows_the_same_run(page: Page, context: BrowserContext, live_netra: LiveNetra):
+def test_a_second_tab_shows_the_same_run(page: Page, context: BrowserContext, netra: RunningNetra):
     other = context.new_page()
-    other.goto(live_netra.url)
+    other.goto(netra.url)
     is_live(other)
 
     send(page, "Seen by both", agent="scripted")
@@ -212,27 +205,42 @@ def test_hostile_output_is_only_text(page: Page):
     assert not [url for url in requested if "evil.example" in url]
 
 
-def test_the_page_meets_its_own_content_security_policy(context: BrowserContext, live_netra: LiveNetra):
+def test_the_page_meets_its_own_content_security_policy(context: BrowserContext, netra: RunningNetra):
     complaints: list[str] = []
     page = context.new_page()
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
 
-    # Without others' late runs: Chromium complains of what the sanitiser only looks at, and hostile runs are among them.
-    page.goto(live_netra.login_url("bob"))
+    # Without others' late runs: Chromium complains of what the sanitiser only looks at; hostile runs are among them.
+    page.goto(netra.login_url("bob"))
     is_live(page)
     ends(start_elsewhere(page, [{"stream": "Some *Markdown*.", "chunks": 3}]), "Completed in")
 
     assert complaints == []
 
 
-def test_the_admin_works_under_the_policy(page: Page, live_netra: LiveNetra):
+def test_an_operator_cancels_a_run_in_the_admin(page: Page, context: BrowserContext, netra: RunningNetra):
+    turn = start_elsewhere(page, [{"stream": "So far."}, {"sleep": 30}])
+    expect(turn).to_contain_text("So far.")
+    admin = context.new_page()
+    admin.goto(f"{netra.url}/admin/agents/agentexecution/?agent_completed=lacking&q={turn.get_attribute('data-run')}")
+
+    admin.locator("tbody .action-select").check()
+    admin.get_by_label("Action:").select_option("cancel_runs")
+    admin.get_by_role("button", name="Go").click()
+
+    expect(admin.get_by_text("1 to be cancelled.")).to_be_visible()
+    ends(turn, "Cancelled")
+    expect(turn).to_contain_text("So far.")
+
+
+def test_the_admin_works_under_the_policy(page: Page, netra: RunningNetra):
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
 
     for path in ("", "auth/user/add/", "auth/group/add/", "agents/agentexecution/"):
-        page.goto(f"{live_netra.url}/admin/{path}")
+        page.goto(f"{netra.url}/admin/{path}")
         page.wait_for_load_state("networkidle")
 
     assert [each for each in complaints if "Content Security Policy" in each] == []
@@ -259,8 +267,8 @@ def test_the_keyboard_is_enough(page: Page):
     expect(message).to_be_focused()
 
 
-def test_a_log_in_link_works_once(page: Page, browser: Browser, live_netra: LiveNetra):
-    link = live_netra.login_url()
+def test_a_log_in_link_works_once(page: Page, browser: Browser, netra: RunningNetra):
+    link = netra.login_url()
     first, second = browser.new_context().new_page(), browser.new_context().new_page()
 
     first.goto(link)
@@ -272,9 +280,9 @@ def test_a_log_in_link_works_once(page: Page, browser: Browser, live_netra: Live
         each.context.close()
 
 
-def test_after_signing_out_elsewhere_the_page_says_so(page: Page, context: BrowserContext, live_netra: LiveNetra):
+def test_after_signing_out_elsewhere_the_page_says_so(page: Page, context: BrowserContext, netra: RunningNetra):
     other = context.new_page()
-    other.goto(live_netra.url)
+    other.goto(netra.url)
     is_live(other)
 
     other.get_by_role("button", name="Sign out").click()

@@ -19,8 +19,8 @@ from agents.registry import AgentRegistry
 from agents.runner import EmbeddedRunner, Limits
 from agents.tiers import build_tiers
 from agents.tracker import AgentExecutionTracker, set_execution_tracker
-from notifications.consumers import SocketLimits
 from notifications.manager import WebSocketManager
+from notifications.receiver import SocketLimits
 
 CHECKPOINT_SECONDS: Final = 2.0
 

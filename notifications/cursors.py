@@ -58,6 +58,8 @@ class Cursors:
     def __init__(self) -> None:
         self._runs: dict[str, Place] = {}
         self._resumes: dict[str, set[str]] = {}
+        self._put_off: dict[str, None] = {}
+        """Runs whose resume the server could not answer: asked for again with the next head."""
         self._resume_count = 0
         self._unacknowledged: dict[str, None] = {}
         self.received = 0
@@ -65,7 +67,7 @@ class Cursors:
 
     @property
     def catching_up(self) -> bool:
-        return bool(self._resumes)
+        return bool(self._resumes or self._put_off)
 
     def place(self, run_id: str) -> Place | None:
         return self._runs.get(run_id)
@@ -132,6 +134,7 @@ class Cursors:
     def _established(self, live: list[Frame]) -> list[Frame]:
         """A new connection: what is live but not here, and what was live when the last one went."""
         self._resumes.clear()
+        self._put_off.clear()
         self._unacknowledged.clear()
         self.received = 0
         for run in live:
@@ -144,7 +147,9 @@ class Cursors:
         )
 
     def _heads(self, heads: Mapping[str, int]) -> list[Frame]:
-        return self.resume(run_id for run_id, head in heads.items() if head > self._know(run_id, head).cursor)
+        lacking = [run_id for run_id, head in heads.items() if head > self._know(run_id, head).cursor]
+        put_off, self._put_off = self._put_off, {}
+        return self.resume([*lacking, *put_off])
 
     def _accepted(self, frame: Frame) -> list[Frame]:
         """A duplicate may have run, or even ended, while nobody here was listening."""
@@ -158,7 +163,9 @@ class Cursors:
             self._runs.pop(run_id, None)
             self._unacknowledged.pop(run_id, None)
         elif not run_id and not error.get("request_id"):
-            self._resumes.clear()  # it may have answered a resume; the next head asks again
+            for runs in self._resumes.values():  # it may have answered any of them
+                self._put_off |= dict.fromkeys(runs)
+            self._resumes.clear()
 
     def _know(self, run_id: str, head: int = 0) -> Place:
         place = self._runs.setdefault(run_id, Place())

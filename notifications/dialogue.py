@@ -15,7 +15,8 @@ import msgspec
 from notifications.cursors import GONE, Cursors, Frame, is_event, is_last, reaches
 
 BACKOFF_FIRST: Final = 0.5
-BACKOFF_MOST: Final = 30.0
+BACKOFF_MOST: Final = 8.0
+"""Longer, and a run's fate would not be known within 10 s of the server's return."""
 PING_EVERY: Final = 15.0
 PONG_WITHIN: Final = 10.0
 ESTABLISHED_WITHIN: Final = 10.0

@@ -8,8 +8,9 @@ from channels.routing import URLRouter
 from django.urls import re_path
 
 from agents.intake import Intake
-from notifications.consumers import ChatConsumer, SocketLimits
+from notifications.consumers import ChatConsumer
 from notifications.manager import WebSocketManager
+from notifications.receiver import SocketLimits
 
 
 async def refuse(scope: Any, receive: Any, send: Any) -> None:

@@ -21,7 +21,9 @@ def test_a_new_token_is_shown_once(admin_client, ada):
 
     shown = " ".join(str(message) for message in get_messages(answer.wsgi_request))
     (secret,) = re.findall(r"netra_[\w-]{43}", shown)
-    assert find_token(secret).user == ada
+    token = find_token(secret)
+    assert token is not None
+    assert token.user == ada
     assert secret in admin_client.get(TOKENS).text
     assert secret not in admin_client.get(TOKENS).text
 

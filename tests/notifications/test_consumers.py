@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth import get_user_model
-from django.db import connection
+from django.db import OperationalError, connection
 from msgspec.structs import replace
 
 from agents.database import in_database
@@ -137,6 +137,27 @@ async def test_without_valid_credentials_there_is_no_upgrade(netra, headers):
     accepted, _ = await netra.open(headers).connect(5)
 
     assert not accepted
+
+
+def away(scope: Any) -> None:
+    raise OperationalError("no route to host")
+
+
+def broken(scope: Any) -> None:
+    raise LookupError("a bug")
+
+
+@pytest.mark.parametrize("look", [away, broken, None], ids=["no database", "a bug", "stopping"])
+async def test_who_cannot_be_served_now_is_told_why_and_comes_back(netra, ada, monkeypatch, look):
+    if look is not None:
+        monkeypatch.setattr("notifications.consumers.authenticate", look)
+    netra.services.manager.is_open = look is not None
+
+    socket = await netra.connect(ada)
+
+    error = await socket.hear()
+    assert (error["type"], error["code"], error["retry_after"]) == ("error", "not_ready", 2)
+    assert await socket.receive_output(5) == {"type": "websocket.close", "code": 1012}
 
 
 async def test_another_path_is_refused(netra):

@@ -17,16 +17,8 @@ from django.db import DatabaseError
 
 from agents.database import in_database
 from notifications import credentials
-from notifications.client import (
-    ClientError,
-    NetraClient,
-    NothingAnswers,
-    Refused,
-    frame_bytes,
-    is_local,
-    socket_url,
-    start_frame,
-)
+from notifications.client import NetraClient, frame_bytes, start_frame
+from notifications.connection import ClientError, NothingAnswers, Refused, is_local, socket_url
 from notifications.cursors import Frame
 from notifications.management.commands.login_link import first_superuser, local_url, manage
 from notifications.models import AccessToken

@@ -23,7 +23,7 @@ export const realClock = {
 
 export const LIMITS = {
   backoffFirstMs: 500,
-  backoffMostMs: 30_000,
+  backoffMostMs: 8_000, // longer, and a run's fate would not be known within 10 s of the server's return
   pingEveryMs: 15_000,
   pongWithinMs: 10_000,
   establishedWithinMs: 10_000,

@@ -30,13 +30,15 @@ export class Cursors {
   #runs = new Map();
   /** @type {Map<string, Set<string>>} the runs of each unanswered resume, by its id */
   #resumes = new Map();
+  /** @type {Set<string>} runs whose resume the server could not answer: asked for again with the next head */
+  #putOff = new Set();
   /** @type {Set<string>} */
   #unacknowledged = new Set();
   #received = 0;
   #resumeCount = 0;
 
   get catchingUp() {
-    return this.#resumes.size > 0;
+    return this.#resumes.size > 0 || this.#putOff.size > 0;
   }
 
   /** How many events the server is known to have that are not here yet. */
@@ -123,6 +125,7 @@ export class Cursors {
   /** A new connection: what is live but not here, and what was live when the last one went. @param {any[]} live */
   #established(live) {
     this.#resumes.clear();
+    this.#putOff.clear();
     this.#unacknowledged.clear();
     this.#received = 0;
     const listed = new Set(live.map((run) => run.run_id));
@@ -138,7 +141,9 @@ export class Cursors {
     const lacking = Object.entries(heads)
       .filter(([runId, head]) => head > this.#know(runId, head).cursor)
       .map(([runId]) => runId);
-    return { events: [], send: this.resume(lacking) };
+    const wanted = [...lacking, ...this.#putOff];
+    this.#putOff.clear();
+    return { events: [], send: this.resume(wanted) };
   }
 
   /** @param {Frame} frame @returns {Outcome} */
@@ -165,7 +170,9 @@ export class Cursors {
       this.#runs.delete(frame.run_id);
       this.#unacknowledged.delete(frame.run_id);
     } else if (!frame.request_id && !frame.run_id) {
-      this.#resumes.clear(); // it may have answered a resume; the next head asks again
+      // It may have answered any of them.
+      for (const runIds of this.#resumes.values()) for (const runId of runIds) this.#putOff.add(runId);
+      this.#resumes.clear();
     }
     return { events: [], send: [] };
   }

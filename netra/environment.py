@@ -25,6 +25,7 @@ SQLITE_OPTIONS = {
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;"
     " PRAGMA wal_autocheckpoint=20000;",
 }
+LAYER_FAULTS = ("drop", "duplicate", "reorder", "delay")
 POSTGRESQL_OPTIONS = {"pool": {"min_size": 1, "max_size": 20, "timeout": 10}}
 
 
@@ -148,6 +149,24 @@ def channel_layer(name: str) -> dict[str, Any]:
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
         "CONFIG": {"hosts": [host], "prefix": "netra"},
     }
+
+
+def faulty_layer(name: str, layer: dict[str, Any], *, is_test: bool) -> dict[str, Any]:
+    """The entry of CHANNEL_LAYERS, in the test kit's fault injector if the variable says how often it fails."""
+    if not text(name):
+        return layer
+    if not is_test:
+        raise ImproperlyConfigured(f"{name} has the channel layer fail, for tests: set NETRA_TEST_AGENTS=1 too.")
+    expected = f"probabilities, together 1 at most, of {', '.join(LAYER_FAULTS)}, such as drop=0.2,delay=0.1"
+    pairs = [part.partition("=") for part in names(name)]
+    try:
+        faults = {fault.strip(): float(value) for fault, _, value in pairs}
+    except ValueError:
+        raise _refused(name, expected) from None
+    are_probabilities = all(value >= 0 for value in faults.values()) and round(sum(faults.values()), 9) <= 1
+    if not are_probabilities or not faults.keys() <= set(LAYER_FAULTS):
+        raise _refused(name, expected)
+    return {"BACKEND": "netra.testing.layers.FaultyLayer", "CONFIG": {"inner": layer, **faults}}
 
 
 def _refused(name: str, expected: str, *, secret: bool = False) -> ImproperlyConfigured:

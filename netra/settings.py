@@ -101,7 +101,12 @@ DATABASES = {
     )
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-CHANNEL_LAYERS = {"default": environment.channel_layer("REDIS_URL")}
+NETRA_TEST_AGENTS = environment.boolean("NETRA_TEST_AGENTS")
+CHANNEL_LAYERS = {
+    "default": environment.faulty_layer(
+        "NETRA_TEST_LAYER_FAULTS", environment.channel_layer("REDIS_URL"), is_test=NETRA_TEST_AGENTS
+    )
+}
 
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
@@ -125,7 +130,6 @@ log.configure(
 
 # — limits of the domain; times in seconds
 
-NETRA_TEST_AGENTS = environment.boolean("NETRA_TEST_AGENTS")
 NETRA_TIERS = environment.numbers_by_name("NETRA_TIERS")  # changes to the table in agents/tiers.py
 NETRA_DEFAULT_TIER = environment.text("NETRA_DEFAULT_TIER", "free")
 NETRA_HEARTBEAT_SECONDS = environment.seconds("NETRA_HEARTBEAT_SECONDS", 20)
@@ -139,7 +143,7 @@ NETRA_LIVE_RUNS_PER_USER = environment.integer("NETRA_LIVE_RUNS_PER_USER", 100)
 NETRA_SOCKETS_PER_USER = environment.integer("NETRA_SOCKETS_PER_USER", 50)
 NETRA_MESSAGES_PER_MINUTE = environment.integer("NETRA_MESSAGES_PER_MINUTE", 600)
 NETRA_STARTS_PER_MINUTE = environment.integer("NETRA_STARTS_PER_MINUTE", 30)
-NETRA_PROTOCOL_ERRORS = environment.integer("NETRA_PROTOCOL_ERRORS", 20)
 NETRA_BREAKER_FAILURES = environment.integer("NETRA_BREAKER_FAILURES", 5, least=0, most=100)  # 0: no circuit breaker
 NETRA_BREAKER_WINDOW_SECONDS = environment.seconds("NETRA_BREAKER_WINDOW_SECONDS", 60)
 NETRA_BREAKER_COOLDOWN_SECONDS = environment.seconds("NETRA_BREAKER_COOLDOWN_SECONDS", 30)
+NETRA_PROTOCOL_ERRORS = environment.integer("NETRA_PROTOCOL_ERRORS", 20)

@@ -4,20 +4,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.live import Chat, LiveNetra
+from netra.testing.chat import Chat
+from netra.testing.server import RunningNetra
 
-pytest_plugins = ["tests.honesty"]
+pytest_plugins = ["tests.honesty", "netra.testing.plugin"]
 
 
 @pytest.fixture(scope="session")
-def live_netra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveNetra]:
-    """A running Netra that all tests share; those that kill it start their own."""
-    with LiveNetra(tmp_path_factory.mktemp("netra"), NETRA_HEARTBEAT_SECONDS="2") as netra:
-        yield netra
+def netra_environment() -> dict[str, str]:
+    return {"NETRA_HEARTBEAT_SECONDS": "2"}
 
 
 @pytest.fixture
-def chat(live_netra: LiveNetra) -> Iterator[Chat]:
+def chat(netra: RunningNetra) -> Iterator[Chat]:
     """A socket of alice's."""
-    with live_netra.connect() as chat:
+    with netra.connect() as chat:
         yield chat

@@ -14,12 +14,13 @@ from typing import Any, Protocol, Self
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from notifications.client import ClientError, NetraClient, start_frame
+from notifications.client import NetraClient, start_frame
+from notifications.connection import ClientError, Connection
 from notifications.dialogue import Step
 from tests.chaos.witness import Frame, Witness
 
 ACK_EVERY = 50
-FIRST_BACKOFF, MOST_BACKOFF = 0.5, 30.0
+FIRST_BACKOFF, MOST_BACKOFF = 0.5, 8.0
 
 
 class Client(Protocol):
@@ -46,12 +47,47 @@ class Client(Protocol):
         ...
 
 
+class WitnessedConnection(Connection):
+    """notifications.connection as it is, and somebody who watches it."""
+
+    def __init__(self, client: NetraClient, token: str, witness: Witness) -> None:
+        super().__init__(client.url, token=token, ticket=None, dialogue=client._dialogue, tell=client._hear)
+        self._witness = witness
+
+    def cut(self) -> None:
+        if self._socket is not None:
+            self._socket.transport.abort()
+
+    async def send(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            self._witness.sent(frame)
+        await super().send(frames)
+
+    async def _serve_once(self, entering: asyncio.Future[None]) -> int | None:
+        code = await super()._serve_once(entering)
+        self._witness.closed(code)
+        return code
+
+    async def _serve(self, socket: ClientConnection, entering: asyncio.Future[None]) -> None:
+        self._witness.connected()
+        await super()._serve(socket, entering)
+
+    async def _take(self, step: Step) -> None:
+        self._witness.took(step.events)
+        await super()._take(step)
+
+    def _note(self, frame: Frame, entering: asyncio.Future[None]) -> None:
+        self._witness.saw(frame)
+        super()._note(frame, entering)
+
+
 class LibraryClient(NetraClient):
     """notifications.client as it is; it comes back when it thinks fit."""
 
     def __init__(self, url: str, token: str, witness: Witness) -> None:
         super().__init__(url, token=token)
         self.witness = witness
+        self._connection: WitnessedConnection = WitnessedConnection(self, token, witness)
 
     async def start(self, request: Frame) -> Frame:
         return await self._ask(f"start_agent {request['request_id']}", request)
@@ -66,34 +102,11 @@ class LibraryClient(NetraClient):
             return {"type": "error", "code": error.code, "retry_after": error.retry_after}
 
     async def follow(self, run_ids: Sequence[str]) -> None:
-        await self._send(self._dialogue.follow(list(run_ids)))
+        await self._connection.send(self._dialogue.follow(list(run_ids)))
 
     def drop(self, seconds: float) -> None:
         self.witness.hinder()
-        if self._socket is not None:
-            self._socket.transport.abort()
-
-    async def _serve_once(self, entering: asyncio.Future[None]) -> int | None:
-        code = await super()._serve_once(entering)
-        self.witness.closed(code)
-        return code
-
-    async def _serve(self, socket: ClientConnection, entering: asyncio.Future[None]) -> None:
-        self.witness.connected()
-        await super()._serve(socket, entering)
-
-    async def _take(self, step: Step) -> None:
-        self.witness.took(step.events)
-        await super()._take(step)
-
-    async def _send(self, frames: list[Frame]) -> None:
-        for frame in frames:
-            self.witness.sent(frame)
-        await super()._send(frames)
-
-    def _note(self, frame: Frame, entering: asyncio.Future[None]) -> None:
-        self.witness.saw(frame)
-        super()._note(frame, entering)
+        self._connection.cut()
 
 
 class PlainClient:

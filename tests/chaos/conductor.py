@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import signal
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from netra.testing.server import RunningNetra, User
 from tests.chaos.clients import Client, LibraryClient, PlainClient, start_request
 from tests.chaos.plan import Fault, Job, Plan
 from tests.chaos.witness import Frame, Witness
-from tests.live import LiveNetra
 
 LOOK_AGAIN: Final = 0.2
 SERVER_FAULTS: Final = frozenset({"kill", "terminate", "give up", "freeze"})
-MAKE_USERS: Final = """
-import json, sys
-from django.contrib.auth import get_user_model
-from notifications.credentials import issue
-from notifications.models import AccessToken
-users = [get_user_model().objects.create_user(name) for name in {names!r}]
-print(json.dumps({{user.username: [str(user.pk), issue(user, AccessToken.Kind.API_TOKEN)] for user in users}}))
-"""
 
 
 class Outage(msgspec.Struct, eq=False, kw_only=True):
@@ -61,7 +52,7 @@ class Record(msgspec.Struct, eq=False, kw_only=True):
 
 def conduct(plan: Plan, folder: Path, say: Callable[[str], None]) -> Record:
     lease, heartbeat = plan.size.lease, 2.0 if plan.size.lease < 5 else 5.0
-    netra = LiveNetra(
+    netra = RunningNetra(
         folder,
         NETRA_LEASE_SECONDS=str(lease),
         NETRA_LEASE_RENEW_SECONDS=str(round(lease / 3, 3)),
@@ -70,27 +61,26 @@ def conduct(plan: Plan, folder: Path, say: Callable[[str], None]) -> Record:
         NETRA_MESSAGES_PER_MINUTE="100000",
     )
     with netra:
-        made = netra.manage("shell", "-v", "0", "-c", MAKE_USERS.format(names=plan.users))
-        return asyncio.run(_Chaos(plan, netra, json.loads(made.splitlines()[-1]), say).conduct())
+        return asyncio.run(_Chaos(plan, netra, netra.create_users(*plan.users), say).conduct())
 
 
 class _Chaos:
-    def __init__(
-        self, plan: Plan, netra: LiveNetra, users: dict[str, tuple[str, str]], say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, plan: Plan, netra: RunningNetra, users: Sequence[User], say: Callable[[str], None]) -> None:
         self._plan = plan
         self._netra = netra
         self._say = say
         self._chance = random.Random(plan.seed + 1)
-        self._clients: dict[str, list[Client]] = {name: self._clients_of(name, users[name][1]) for name in plan.users}
+        self._clients: dict[str, list[Client]] = {user.name: self._clients_of(user) for user in users}
         witnesses = [client.witness for clients in self._clients.values() for client in clients]
-        user_ids = {name: user_id for name, (user_id, _) in users.items()}
+        user_ids = {user.name: user.id for user in users}
         self._record = Record(plan=plan, user_ids=user_ids, witnesses=witnesses)
         self._begin = 0.0
 
-    def _clients_of(self, user: str, token: str) -> list[Client]:
+    def _clients_of(self, user: User) -> list[Client]:
         kinds = self._chance.choice(["library", "plain", "library plain", "plain plain", "library library"]).split()
-        return [self._client(kind, Witness(f"{user}/{kind}{n}", user), token) for n, kind in enumerate(kinds)]
+        return [
+            self._client(kind, Witness(f"{user.name}/{kind}{n}", user.name), user.token) for n, kind in enumerate(kinds)
+        ]
 
     def _client(self, kind: str, witness: Witness, token: str) -> Client:
         if kind == "library":

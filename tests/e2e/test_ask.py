@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.live import ROOT, LiveNetra, free_port
+from netra.testing.server import ROOT, RunningNetra, free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -22,11 +22,11 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "manage.py", "ask", *arguments]
 
 
-def ask(netra: LiveNetra, *arguments: str, **environment: str) -> Done:
+def ask(netra: RunningNetra, *arguments: str, **environment: str) -> Done:
     return subprocess.run(
         command(*arguments),
         cwd=ROOT,
-        env={**netra._environment, **environment},
+        env={**netra.environment, **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -50,10 +50,10 @@ def sales(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, int]:
     return path, best, totals[best]
 
 
-def test_the_analyst_answers_about_a_thousand_rows(live_netra: LiveNetra, sales):
+def test_the_analyst_answers_about_a_thousand_rows(netra: RunningNetra, sales):
     path, best, total = sales
 
-    done = ask(live_netra, "analyst", "Which region sold the most units?", "--file", str(path))
+    done = ask(netra, "analyst", "Which region sold the most units?", "--file", str(path))
 
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -66,10 +66,10 @@ def test_the_analyst_answers_about_a_thousand_rows(live_netra: LiveNetra, sales)
     assert "\r" not in done.stdout
 
 
-def test_json_is_the_events_in_order_and_nothing_else(live_netra: LiveNetra, sales):
+def test_json_is_the_events_in_order_and_nothing_else(netra: RunningNetra, sales):
     path, _, _ = sales
 
-    done = ask(live_netra, "analyst", "Which region sold the most units?", "--file", str(path), "--json")
+    done = ask(netra, "analyst", "Which region sold the most units?", "--file", str(path), "--json")
 
     events = [json.loads(line) for line in done.stdout.splitlines()]
     types = [event["type"] for event in events]
@@ -77,24 +77,24 @@ def test_json_is_the_events_in_order_and_nothing_else(live_netra: LiveNetra, sal
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert [types.index(type_) for type_ in ORDER] == sorted(types.index(type_) for type_ in ORDER)
     assert (types[0], types[-1], types.count("agent_completed")) == ("agent_started", "agent_completed", 1)
-    assert events == live_netra.logged(events[0]["run_id"])
+    assert events == netra.logged(events[0]["run_id"])
 
 
-def test_a_token_says_who_asks(live_netra: LiveNetra):
-    done = ask(live_netra, "scripted", "Go.", "--params", script(), "--json", NETRA_TOKEN=live_netra.token)
+def test_a_token_says_who_asks(netra: RunningNetra):
+    done = ask(netra, "scripted", "Go.", "--params", script(), "--json", NETRA_TOKEN=netra.token)
 
     run_id = json.loads(done.stdout.splitlines()[0])["run_id"]
-    (row,) = live_netra.rows(
+    (row,) = netra.rows(
         "SELECT username FROM auth_user u JOIN agents_agentexecution e ON e.user_id = u.id WHERE run_id = ?", run_id
     )
     assert row["username"] == "alice"
 
 
-def test_a_thread_goes_on(live_netra: LiveNetra):
-    first = ask(live_netra, "scripted", "Go.", "--params", script(), "--json")
+def test_a_thread_goes_on(netra: RunningNetra):
+    first = ask(netra, "scripted", "Go.", "--params", script(), "--json")
     thread_id = json.loads(first.stdout.splitlines()[0])["thread_id"]
 
-    second = ask(live_netra, "scripted", "Go on.", "--params", script(), "--json", "--thread", thread_id)
+    second = ask(netra, "scripted", "Go on.", "--params", script(), "--json", "--thread", thread_id)
 
     assert json.loads(second.stdout.splitlines()[0])["thread_id"] == thread_id
 
@@ -108,22 +108,22 @@ def test_a_thread_goes_on(live_netra: LiveNetra):
     ids=["failed", "timed_out"],
 )
 def test_a_run_that_does_not_complete_is_exit_code_1(
-    live_netra: LiveNetra, steps: list[dict[str, Any]], arguments: list[str], end: str
+    netra: RunningNetra, steps: list[dict[str, Any]], arguments: list[str], end: str
 ):
-    done = ask(live_netra, "scripted", "Go.", "--params", script(*steps), *arguments)
+    done = ask(netra, "scripted", "Go.", "--params", script(*steps), *arguments)
 
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1].startswith(end)
 
 
-def test_what_agents_say_does_not_steer_the_terminal(live_netra: LiveNetra):
+def test_what_agents_say_does_not_steer_the_terminal(netra: RunningNetra):
     steps: list[dict[str, Any]] = [
         {"think": "a\x1b[31m\nb"},
         {"tool": "echo", "arguments": {"x": "\x1b]0;t\x07"}},
         {"stream": "c\x1b[2Jd"},
     ]
 
-    done = ask(live_netra, "scripted", "Go.", "--params", script(*steps))
+    done = ask(netra, "scripted", "Go.", "--params", script(*steps))
 
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
@@ -131,11 +131,11 @@ def test_what_agents_say_does_not_steer_the_terminal(live_netra: LiveNetra):
     assert "\nc[2Jd\n" in done.stdout
 
 
-def test_ctrl_c_cancels_the_run_and_waits_for_its_end(live_netra: LiveNetra):
+def test_ctrl_c_cancels_the_run_and_waits_for_its_end(netra: RunningNetra):
     asking = subprocess.Popen(
         command("scripted", "Go.", "--params", script({"think": "Long."}, {"sleep": 30}), "--json"),
         cwd=ROOT,
-        env=live_netra._environment,
+        env=netra.environment,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -148,7 +148,7 @@ def test_ctrl_c_cancels_the_run_and_waits_for_its_end(live_netra: LiveNetra):
     assert asking.returncode == 130
     assert rest[-1]["type"] == "agent_completed"
     assert rest[-1]["data"]["status"] == "cancelled"
-    assert live_netra.run_row(first["run_id"])["status"] == "cancelled"
+    assert netra.run_row(first["run_id"])["status"] == "cancelled"
 
 
 class TestNotAsked:
@@ -160,41 +160,41 @@ class TestNotAsked:
         assert len(done.stderr.splitlines()) == 1
         return done.stderr.strip()
 
-    def test_a_wrong_token(self, live_netra: LiveNetra):
-        done = ask(live_netra, "analyst", "Go.", "--token", "netra_wrong")
+    def test_a_wrong_token(self, netra: RunningNetra):
+        done = ask(netra, "analyst", "Go.", "--token", "netra_wrong")
 
         assert "refused the token: it is wrong or expired" in self.refused(done)
 
-    def test_no_server(self, live_netra: LiveNetra):
+    def test_no_server(self, netra: RunningNetra):
         port = free_port()
 
-        done = ask(live_netra, "analyst", "Go.", PORT=str(port))
+        done = ask(netra, "analyst", "Go.", PORT=str(port))
 
         assert self.refused(done) == f"Nothing answers at http://127.0.0.1:{port}: start it with `make run`."
 
-    def test_a_server_with_another_database(self, live_netra: LiveNetra, tmp_path):
+    def test_a_server_with_another_database(self, netra: RunningNetra, tmp_path):
         subprocess.run(
             [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
             cwd=ROOT,
-            env={**live_netra._environment, "NETRA_DATA_DIR": str(tmp_path)},
+            env={**netra.environment, "NETRA_DATA_DIR": str(tmp_path)},
             check=True,
             timeout=60,
         )
 
-        done = ask(live_netra, "analyst", "Go.", NETRA_DATA_DIR=str(tmp_path))
+        done = ask(netra, "analyst", "Go.", NETRA_DATA_DIR=str(tmp_path))
 
         assert "may use another one. Give --token" in self.refused(done)
 
-    def test_no_ticket_of_ours_goes_to_another_machine(self, live_netra: LiveNetra):
-        done = ask(live_netra, "analyst", "Go.", "--url", "https://netra.example")
+    def test_no_ticket_of_ours_goes_to_another_machine(self, netra: RunningNetra):
+        done = ask(netra, "analyst", "Go.", "--url", "https://netra.example")
 
         assert self.refused(done) == "Say who you are at https://netra.example: give --token, or set NETRA_TOKEN."
 
-    def test_an_unknown_agent(self, live_netra: LiveNetra):
-        assert "no agent called 'nobody'. Agents: analyst" in self.refused(ask(live_netra, "nobody", "Go."))
+    def test_an_unknown_agent(self, netra: RunningNetra):
+        assert "no agent called 'nobody'. Agents: analyst" in self.refused(ask(netra, "nobody", "Go."))
 
-    def test_an_empty_message(self, live_netra: LiveNetra):
-        assert "The message is empty." in self.refused(ask(live_netra, "analyst", " "))
+    def test_an_empty_message(self, netra: RunningNetra):
+        assert "The message is empty." in self.refused(ask(netra, "analyst", " "))
 
 
 @pytest.mark.parametrize(
@@ -206,11 +206,11 @@ class TestNotAsked:
     ],
     ids=["utf-8-sig", "utf-16", "latin-1"],
 )
-def test_files_in_other_encodings_are_read(live_netra: LiveNetra, tmp_path, content, note):
+def test_files_in_other_encodings_are_read(netra: RunningNetra, tmp_path, content, note):
     path = tmp_path / "data.csv"
     path.write_bytes(content)
 
-    done = ask(live_netra, "analyst", "How many units?", "--file", str(path))
+    done = ask(netra, "analyst", "How many units?", "--file", str(path))
 
     assert done.returncode == 0
     assert done.stderr.endswith(note)

@@ -10,7 +10,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.live import Chat, LiveNetra, require_lawful, types_of
+from netra.testing.chat import Chat
+from netra.testing.laws import require_lawful, types_of
+from netra.testing.server import RunningNetra
 
 pytestmark = pytest.mark.e2e
 
@@ -93,22 +95,22 @@ BAD_FRAMES: dict[str, tuple[str | bytes, str, str | None]] = {
 
 
 @pytest.fixture
-def other_chat(live_netra: LiveNetra) -> Iterator[Chat]:
+def other_chat(netra: RunningNetra) -> Iterator[Chat]:
     """A socket of bob's."""
-    with live_netra.connect(live_netra.other_token) as chat:
+    with netra.connect(netra.other_token) as chat:
         yield chat
 
 
 @pytest.fixture(scope="module")
-def cookie(live_netra: LiveNetra) -> str:
+def cookie(netra: RunningNetra) -> str:
     """The session of a person who has logged in by a link."""
     jar = CookieJar()
-    with build_opener(HTTPCookieProcessor(jar)).open(live_netra.login_url(), timeout=10) as page:
+    with build_opener(HTTPCookieProcessor(jar)).open(netra.login_url(), timeout=10) as page:
         assert page.status == 200
     return "; ".join(f"{cookie.name}={cookie.value}" for cookie in jar)
 
 
-def count_rows(netra: LiveNetra) -> dict[str, Any]:
+def count_rows(netra: RunningNetra) -> dict[str, Any]:
     (counts,) = netra.rows(
         "SELECT (SELECT count(*) FROM agents_agentexecution) AS runs, (SELECT count(*) FROM agents_thread) AS threads,"
         " (SELECT count(*) FROM agents_executionevent) AS events,"
@@ -123,9 +125,9 @@ def require_usable(chat: Chat) -> None:
 
 class TestFrames:
     @pytest.mark.parametrize("case", BAD_FRAMES)
-    def test_a_bad_frame_is_answered_and_leaves_nothing(self, chat: Chat, live_netra: LiveNetra, case: str):
+    def test_a_bad_frame_is_answered_and_leaves_nothing(self, chat: Chat, netra: RunningNetra, case: str):
         frame, code, field = BAD_FRAMES[case]
-        before = count_rows(live_netra)
+        before = count_rows(netra)
 
         chat.send_raw(frame)
         error = chat.answer()
@@ -135,7 +137,7 @@ class TestFrames:
         if field is not None and code == "invalid_message":
             assert field in error["message"], error
         require_usable(chat)
-        assert count_rows(live_netra) == before
+        assert count_rows(netra) == before
 
     @pytest.mark.parametrize(
         "changes",
@@ -159,9 +161,9 @@ class TestFrames:
         assert accepted["duplicate"] is False
         require_lawful(chat.finish(accepted["run_id"]))
 
-    def test_the_request_id_of_another_request_is_refused_before_all_else(self, chat: Chat, live_netra: LiveNetra):
+    def test_the_request_id_of_another_request_is_refused_before_all_else(self, chat: Chat, netra: RunningNetra):
         chat.run({"return": 1}, request_id="taken")
-        before = count_rows(live_netra)
+        before = count_rows(netra)
 
         answers = [
             chat.start_agent({"return": 2}, request_id="taken"),
@@ -171,7 +173,7 @@ class TestFrames:
 
         assert [answer["code"] for answer in answers] == ["request_id_reused"] * 3
         require_usable(chat)
-        assert count_rows(live_netra) == before
+        assert count_rows(netra) == before
 
     def test_the_largest_message_is_taken_and_one_byte_more_is_not(self, chat: Chat):
         def sized(size: int) -> str:
@@ -182,17 +184,17 @@ class TestFrames:
         chat.send_raw(sized(65_536))
         require_lawful(chat.finish(chat.answer()["run_id"]))
 
-    def test_somebody_elses_thread_is_as_good_as_none(self, chat: Chat, other_chat: Chat, live_netra: LiveNetra):
+    def test_somebody_elses_thread_is_as_good_as_none(self, chat: Chat, other_chat: Chat, netra: RunningNetra):
         theirs = other_chat.start_run({"return": 1})
         other_chat.finish(theirs["run_id"])
-        before = count_rows(live_netra)
+        before = count_rows(netra)
 
         refused = chat.start_agent({"return": 1}, thread_id=theirs["thread_id"])
 
         assert (refused["code"], refused["field"]) == ("not_found", "thread_id")
         assert chat.ask(type="cancel_run", run_id=theirs["run_id"])["code"] == "not_found"
         require_usable(chat)
-        assert count_rows(live_netra) == before
+        assert count_rows(netra) == before
 
     def test_acks_that_make_no_sense_are_ignored(self, chat: Chat):
         run_id = chat.run({"return": 1})[0]["run_id"]
@@ -204,7 +206,7 @@ class TestFrames:
 
 
 class TestHandshake:
-    def handshake(self, netra: LiveNetra, path: str = "/ws/", **headers: str) -> str:
+    def handshake(self, netra: RunningNetra, path: str = "/ws/", **headers: str) -> str:
         """The type of the first frame, or the HTTP status if there is no upgrade."""
         try:
             with connect(f"{netra.ws_url.removesuffix('/ws/')}{path}", additional_headers=headers) as socket:
@@ -212,50 +214,50 @@ class TestHandshake:
         except InvalidStatus as refused:
             return str(refused.response.status_code)
 
-    def test_without_valid_credentials_there_is_no_socket(self, live_netra: LiveNetra):
-        host = live_netra.url
+    def test_without_valid_credentials_there_is_no_socket(self, netra: RunningNetra):
+        host = netra.url
         attempts: list[dict[str, str]] = [
             {},
             {"Origin": host},
             {"Authorization": "Bearer "},
             {"Authorization": "Bearer netra_wrong"},
-            {"Authorization": f"Basic {live_netra.token}"},
-            {"Authorization": live_netra.token},
+            {"Authorization": f"Basic {netra.token}"},
+            {"Authorization": netra.token},
             {"Authorization": "Bearer \u00e4\u00ff"},
             {"Origin": host, "Cookie": "sessionid=0123456789abcdefghijklmnopqrstuv"},
             {"Origin": host, "Cookie": "sessionid="},
             {"Origin": host, "Cookie": ";;;=,"},
         ]
 
-        assert [self.handshake(live_netra, **headers) for headers in attempts] == ["403"] * len(attempts)
-        assert self.handshake(live_netra, "/ws/?ticket=wrong") == "403"
-        assert self.handshake(live_netra, "/elsewhere/", Authorization=f"Bearer {live_netra.token}") == "403"
+        assert [self.handshake(netra, **headers) for headers in attempts] == ["403"] * len(attempts)
+        assert self.handshake(netra, "/ws/?ticket=wrong") == "403"
+        assert self.handshake(netra, "/elsewhere/", Authorization=f"Bearer {netra.token}") == "403"
 
-    def test_a_token_opens_a_socket_from_anywhere(self, live_netra: LiveNetra):
-        bearer = f"Bearer {live_netra.token}"
+    def test_a_token_opens_a_socket_from_anywhere(self, netra: RunningNetra):
+        bearer = f"Bearer {netra.token}"
 
-        assert self.handshake(live_netra, Authorization=bearer) == "connection_established"
-        assert self.handshake(live_netra, Authorization=f"bearer  {live_netra.token}") == "connection_established"
-        assert self.handshake(live_netra, "/ws", Authorization=bearer) == "connection_established"
+        assert self.handshake(netra, Authorization=bearer) == "connection_established"
+        assert self.handshake(netra, Authorization=f"bearer  {netra.token}") == "connection_established"
+        assert self.handshake(netra, "/ws", Authorization=bearer) == "connection_established"
         foreign = "https://elsewhere.example"
-        assert self.handshake(live_netra, Authorization=bearer, Origin=foreign) == "connection_established"
+        assert self.handshake(netra, Authorization=bearer, Origin=foreign) == "connection_established"
 
-    def test_a_cookie_opens_a_socket_from_pages_of_ours_alone(self, live_netra: LiveNetra, cookie: str):
-        assert self.handshake(live_netra, Cookie=cookie, Origin=live_netra.url) == "connection_established"
+    def test_a_cookie_opens_a_socket_from_pages_of_ours_alone(self, netra: RunningNetra, cookie: str):
+        assert self.handshake(netra, Cookie=cookie, Origin=netra.url) == "connection_established"
         wrong = [
             "https://elsewhere.example",
             "null",
-            f"http://localhost:{live_netra.port}",
+            f"http://localhost:{netra.port}",
             "http://127.0.0.1",
-            f"http://127.0.0.1.elsewhere.example:{live_netra.port}",
+            f"http://127.0.0.1.elsewhere.example:{netra.port}",
         ]
-        assert [self.handshake(live_netra, Cookie=cookie, Origin=origin) for origin in wrong] == ["403"] * 5
-        assert self.handshake(live_netra, Cookie=cookie) == "403"
+        assert [self.handshake(netra, Cookie=cookie, Origin=origin) for origin in wrong] == ["403"] * 5
+        assert self.handshake(netra, Cookie=cookie) == "403"
 
-    def test_a_cookie_does_not_make_up_for_a_wrong_token(self, live_netra: LiveNetra, cookie: str):
-        headers = {"Cookie": cookie, "Origin": live_netra.url, "Authorization": "Bearer wrong"}
+    def test_a_cookie_does_not_make_up_for_a_wrong_token(self, netra: RunningNetra, cookie: str):
+        headers = {"Cookie": cookie, "Origin": netra.url, "Authorization": "Bearer wrong"}
 
-        assert self.handshake(live_netra, **headers) == "403"
+        assert self.handshake(netra, **headers) == "403"
 
 
 class TestAgents:
@@ -309,7 +311,7 @@ class TestAgents:
         assert (events[-1]["data"]["status"], events[-1]["data"]["error"]["code"]) == ("failed", "no_table")
 
     def test_blocking_the_loop_for_a_second_costs_the_others_that_second(
-        self, chat: Chat, other_chat: Chat, live_netra: LiveNetra
+        self, chat: Chat, other_chat: Chat, netra: RunningNetra
     ):
         theirs = other_chat.start_run({"emit": 300, "rate": 200}, {"return": "fine"})["run_id"]
         other_chat.wait_for(theirs, "agent_started")
@@ -322,11 +324,9 @@ class TestAgents:
         assert other_chat.finish(theirs)[-1]["data"]["status"] == "completed"
         for side, run_id in ((chat, mine), (other_chat, theirs)):
             require_lawful(side.events(run_id))
-            assert live_netra.logged(run_id) == side.events(run_id)
+            assert netra.logged(run_id) == side.events(run_id)
 
-    def test_twenty_thousand_events_leave_room_for_the_others(
-        self, chat: Chat, other_chat: Chat, live_netra: LiveNetra
-    ):
+    def test_twenty_thousand_events_leave_room_for_the_others(self, chat: Chat, other_chat: Chat, netra: RunningNetra):
         mine = chat.start_run({"emit": 20_000, "bytes": 50}, ENDLESS)["run_id"]
         chat.wait_for(mine, "agent_started")
 
@@ -340,12 +340,12 @@ class TestAgents:
         chat.send(type="cancel_run", run_id=mine)
         require_lawful(chat.finish(mine))
         assert types_of(chat.events(mine)).count("agent_thinking") == 20_001
-        assert live_netra.run_row(mine)["last_seq"] == 20_005
+        assert netra.run_row(mine)["last_seq"] == 20_005
 
 
 class TestLimits:
-    def test_twenty_protocol_errors_in_ten_seconds_close_the_socket(self, live_netra: LiveNetra):
-        with live_netra.connect() as chat:
+    def test_twenty_protocol_errors_in_ten_seconds_close_the_socket(self, netra: RunningNetra):
+        with netra.connect() as chat:
             for _ in range(19):
                 chat.send_raw("nonsense")
                 assert chat.answer()["code"] == "invalid_json"
@@ -354,15 +354,15 @@ class TestLimits:
             assert chat.answer()["code"] == "invalid_json"
             assert chat.receive_all() == 4400
 
-    def test_errors_that_break_no_protocol_do_not_close_it(self, live_netra: LiveNetra):
-        with live_netra.connect() as chat:
+    def test_errors_that_break_no_protocol_do_not_close_it(self, netra: RunningNetra):
+        with netra.connect() as chat:
             for _ in range(30):
                 assert chat.ask(type="cancel_run", run_id=UNKNOWN_RUN)["code"] == "not_found"
             require_usable(chat)
 
     def test_who_sends_or_opens_too_much_is_told_and_then_closed(self, tmp_path: Any):
         limits = {"MESSAGES_PER_MINUTE": "8", "STARTS_PER_MINUTE": "2", "SOCKETS_PER_USER": "2"}
-        with LiveNetra(tmp_path, **{f"NETRA_{name}": number for name, number in limits.items()}) as netra:
+        with RunningNetra(tmp_path, **{f"NETRA_{name}": number for name, number in limits.items()}) as netra:
             with netra.connect() as chat:
                 for number in range(2):
                     require_lawful(chat.run({"return": number}))

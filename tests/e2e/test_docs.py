@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from netra.testing.chat import Chat
+from netra.testing.server import ROOT, RunningNetra
 from notifications import schemas
-from tests.live import ROOT, Chat, LiveNetra
 
 pytestmark = pytest.mark.e2e
 
@@ -22,7 +23,7 @@ def example() -> str:
     return str(code)
 
 
-def run_example(netra: LiveNetra, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_example(netra: RunningNetra, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     script = folder / "client.py"
     script.write_text(example())
     return subprocess.run(
@@ -35,8 +36,8 @@ def run_example(netra: LiveNetra, folder: Path, **environment: str) -> subproces
     )
 
 
-def test_the_example_prints_the_events_of_its_run(live_netra: LiveNetra, tmp_path):
-    done = run_example(live_netra, tmp_path)
+def test_the_example_prints_the_events_of_its_run(netra: RunningNetra, tmp_path):
+    done = run_example(netra, tmp_path)
 
     lines = [line.split(" ", 2) for line in done.stdout.splitlines()]
     types = [type_ for _, type_, _ in lines]

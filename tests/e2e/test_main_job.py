@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.live import Chat, LiveNetra, require_lawful, types_of
+from netra.testing.chat import Chat
+from netra.testing.laws import require_lawful, types_of
+from netra.testing.server import RunningNetra
 
 pytestmark = pytest.mark.e2e
 
@@ -24,13 +26,13 @@ SHOWN = {
 
 
 @pytest.fixture
-def other_chat(live_netra: LiveNetra) -> Iterator[Chat]:
+def other_chat(netra: RunningNetra) -> Iterator[Chat]:
     """A socket of bob's."""
-    with live_netra.connect(live_netra.other_token) as chat:
+    with netra.connect(netra.other_token) as chat:
         yield chat
 
 
-def test_the_main_job(chat: Chat, live_netra: LiveNetra):
+def test_the_main_job(chat: Chat, netra: RunningNetra):
     accepted = chat.start_run(
         {"tool": "echo", "arguments": SECRETS}, {"return": "done"}, message="Do it.", request_id="the main job"
     )
@@ -56,18 +58,18 @@ def test_the_main_job(chat: Chat, live_netra: LiveNetra):
     ]
     assert events[0]["data"]["message"] == "Do it."
     assert events[2]["data"]["arguments"] == SHOWN == events[3]["data"]["result"]
-    assert live_netra.logged(run_id) == events
-    assert len(live_netra.transitions(run_id)) == 9 == events[-1]["data"]["result"]["phase_count"]
-    completions = live_netra.rows(
+    assert netra.logged(run_id) == events
+    assert len(netra.transitions(run_id)) == 9 == events[-1]["data"]["result"]["phase_count"]
+    completions = netra.rows(
         "SELECT count(*) AS n FROM agents_executionevent v JOIN agents_agentexecution e ON e.id = v.execution_id"
         " WHERE e.run_id = ? AND v.type = 'agent_completed'",
         run_id,
     )
     assert completions == [{"n": 1}]
-    assert not live_netra.rows("SELECT 1 FROM agents_executionevent WHERE frame LIKE '%-hidden%'")
+    assert not netra.rows("SELECT 1 FROM agents_executionevent WHERE frame LIKE '%-hidden%'")
 
 
-def test_a_thread_goes_on(chat: Chat, live_netra: LiveNetra):
+def test_a_thread_goes_on(chat: Chat, netra: RunningNetra):
     first = chat.start_run({"tool": "sleep", "arguments": {"seconds": 0.1}})
     second = chat.start_run({"return": 2}, thread_id=first["thread_id"])
 
@@ -78,23 +80,23 @@ def test_a_thread_goes_on(chat: Chat, live_netra: LiveNetra):
     require_lawful(chat.events(first["run_id"]))
     order = [frame["run_id"] for frame in chat.frames if frame["type"] in {"agent_started", "agent_completed"}]
     assert order == [first["run_id"]] * 2 + [second["run_id"]] * 2
-    threads = live_netra.rows(
+    threads = netra.rows(
         "SELECT DISTINCT thread_id FROM agents_agentexecution WHERE run_id IN (?, ?)", first["run_id"], second["run_id"]
     )
     assert len(threads) == 1
 
 
-def test_a_second_socket_cancels_and_both_tabs_see_the_same(chat: Chat, live_netra: LiveNetra):
+def test_a_second_socket_cancels_and_both_tabs_see_the_same(chat: Chat, netra: RunningNetra):
     run_id = chat.start_run({"stream": "So far."}, ENDLESS)["run_id"]
     chat.wait_for(run_id, "tool_executing")
 
-    with live_netra.connect() as other:
+    with netra.connect() as other:
         other.resume(**{run_id: 0})
         answer = other.ask(type="cancel_run", run_id=run_id)
         other.finish(run_id)
 
         assert answer == {"type": "cancel_accepted", "run_id": run_id, "status": "running"}
-        assert other.view(run_id) == chat.finish(run_id) == live_netra.logged(run_id)
+        assert other.view(run_id) == chat.finish(run_id) == netra.logged(run_id)
         assert other.ask(type="cancel_run", run_id=run_id)["status"] == "cancelled"
     require_lawful(chat.events(run_id))
     assert chat.events(run_id)[-1]["data"]["status"] == "cancelled"
@@ -115,11 +117,11 @@ def test_a_run_that_waits_is_cancelled_before_it_starts(chat: Chat):
 
 
 @pytest.mark.parametrize("is_live", [True, False], ids=["live", "ended"])
-def test_no_verb_reaches_another_users_run(chat: Chat, other_chat: Chat, live_netra: LiveNetra, is_live: bool):
+def test_no_verb_reaches_another_users_run(chat: Chat, other_chat: Chat, netra: RunningNetra, is_live: bool):
     accepted = chat.start_run(ENDLESS if is_live else {"tool": "echo"})
     run_id, thread_id = accepted["run_id"], accepted["thread_id"]
     chat.wait_for(run_id, "tool_executing" if is_live else "agent_completed")
-    before = live_netra.run_row(run_id)
+    before = netra.run_row(run_id)
 
     refused = [
         other_chat.start_agent({"return": 1}, thread_id=thread_id, request_id=f"not mine {is_live}"),
@@ -134,10 +136,10 @@ def test_no_verb_reaches_another_users_run(chat: Chat, other_chat: Chat, live_ne
 
     unknown = other_chat.ask(type="cancel_run", run_id=run_id[:-1] + ("0" if run_id[-1] != "0" else "1"))
     assert unknown | {"run_id": run_id} == refused[1]  # a foreign id answers like an unknown one
-    after = live_netra.run_row(run_id)
+    after = netra.run_row(run_id)
     moving = {"lease_expires_at": None}
     assert after | moving == before | moving
-    with live_netra.connect(live_netra.other_token) as fresh:
+    with netra.connect(netra.other_token) as fresh:
         assert run_id not in [run["run_id"] for run in fresh.established["runs"]]
     assert other_chat.start_run({"return": 1}, request_id=f"not mine {is_live}")["duplicate"] is False
     if is_live:
@@ -147,26 +149,26 @@ def test_no_verb_reaches_another_users_run(chat: Chat, other_chat: Chat, live_ne
 
 
 class TestResume:
-    def test_every_cursor_of_an_ended_run_replays_the_log_from_there(self, chat: Chat, live_netra: LiveNetra):
+    def test_every_cursor_of_an_ended_run_replays_the_log_from_there(self, chat: Chat, netra: RunningNetra):
         events = chat.run({"tool": "echo"}, {"stream": "Some text.", "chunks": 4})
-        run_id, log = events[0]["run_id"], live_netra.logged(events[0]["run_id"])
+        run_id, log = events[0]["run_id"], netra.logged(events[0]["run_id"])
 
         for cursor in range(len(log) + 1):
             *replay, caught_up = chat.resume(**{run_id: cursor})
             assert replay == log[cursor:]
             assert caught_up["runs"] == {run_id: len(log)}
 
-    def test_a_live_run_is_replayed_and_goes_on_live(self, chat: Chat, live_netra: LiveNetra):
+    def test_a_live_run_is_replayed_and_goes_on_live(self, chat: Chat, netra: RunningNetra):
         run_id = chat.start_run({"emit": 700}, {"tool": "echo"}, ENDLESS)["run_id"]
         chat.wait_for(run_id, "tool_completed")
 
-        with live_netra.connect() as late:
+        with netra.connect() as late:
             late.resume(**{run_id: 350})
             chat.send(type="cancel_run", run_id=run_id)
             late.finish(run_id)
 
             assert late.events(run_id)[0]["seq"] == 351
-            assert late.view(run_id, 350) == live_netra.logged(run_id)[350:]
+            assert late.view(run_id, 350) == netra.logged(run_id)[350:]
         require_lawful(chat.finish(run_id))
 
     def test_a_cursor_above_the_head_is_refused_and_the_others_are_served(self, chat: Chat):
@@ -197,12 +199,12 @@ class TestResume:
 
 class TestCrash:
     @pytest.fixture
-    def netra(self, tmp_path: Any) -> Iterator[LiveNetra]:
+    def netra(self, tmp_path: Any) -> Iterator[RunningNetra]:
         """A Netra of its own, whose leases are short."""
-        with LiveNetra(tmp_path, NETRA_LEASE_SECONDS="3", NETRA_LEASE_RENEW_SECONDS="1") as netra:
+        with RunningNetra(tmp_path, NETRA_LEASE_SECONDS="3", NETRA_LEASE_RENEW_SECONDS="1") as netra:
             yield netra
 
-    def test_after_kill_9_runs_are_lost_or_go_on_and_clients_know(self, netra: LiveNetra):
+    def test_after_kill_9_runs_are_lost_or_go_on_and_clients_know(self, netra: RunningNetra):
         pause = {"tool": "sleep", "arguments": {"seconds": 1}}
         with netra.connect() as chat:
             ended = chat.run({"return": 0})
@@ -244,7 +246,7 @@ class TestCrash:
         assert rows[restarted["run_id"]]["attempt"] == 2
         assert rows[lost["run_id"]]["status"] == "lost"
 
-    def test_sigterm_lets_a_short_run_end(self, netra: LiveNetra):
+    def test_sigterm_lets_a_short_run_end(self, netra: RunningNetra):
         with netra.connect() as chat:
             short = chat.start_run({"tool": "sleep", "arguments": {"seconds": 1}}, {"return": "done"})["run_id"]
             chat.wait_for(short, "tool_executing")
@@ -258,7 +260,7 @@ class TestCrash:
         assert netra.logged(short) == events
         assert code == 1012
 
-    def test_sigterm_ends_the_process_cleanly_whoever_is_connected(self, netra: LiveNetra):
+    def test_sigterm_ends_the_process_cleanly_whoever_is_connected(self, netra: RunningNetra):
         """Five times: a socket's task that is still there when Python goes down crashes it about every second time."""
         for _ in range(5):
             with netra.connect() as chat:
@@ -268,7 +270,7 @@ class TestCrash:
             netra.run_server()
 
     def test_sigterm_ends_what_does_not_end_in_time(self, tmp_path: Any):
-        with LiveNetra(tmp_path, NETRA_STOP_GRACE_SECONDS="0.5") as netra:
+        with RunningNetra(tmp_path, NETRA_STOP_GRACE_SECONDS="0.5") as netra:
             with netra.connect() as chat:
                 endless = chat.start_run(ENDLESS)["run_id"]
                 again = chat.start_run(ENDLESS, params={"restartable": True})["run_id"]

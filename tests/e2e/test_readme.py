@@ -8,7 +8,7 @@ from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
 
-from tests.live import ROOT, LiveNetra
+from netra.testing.server import ROOT, RunningNetra
 
 pytestmark = pytest.mark.e2e
 
@@ -31,7 +31,7 @@ def app_folder(tmp_path: Path) -> Path:
 
 
 def test_the_first_agent_shows_up_in_the_chat_and_works(app_folder: Path) -> None:
-    with LiveNetra(app_folder, NETRA_APPS="greetings", PYTHONPATH=str(app_folder)) as netra:
+    with RunningNetra(app_folder, NETRA_APPS="greetings", PYTHONPATH=str(app_folder)) as netra:
         browser = build_opener(HTTPCookieProcessor())
         page = browser.open(netra.login_url()).read().decode()
         assert "Counts the words of your message." in page

@@ -8,8 +8,10 @@ from channels.layers import InMemoryChannelLayer
 from agents.errors import AgentRefused
 from agents.registry import AgentRegistry, get_agent_registry
 from agents.tools import NotifyingToolDispatcher, ToolDispatcher, enhance_tool_dispatcher_with_notifications
+from netra.testing.chat import Chat
+from netra.testing.laws import require_lawful, types_of
+from netra.testing.server import RunningNetra
 from notifications.manager import WebSocketManager
-from tests.live import Chat, LiveNetra, require_lawful, types_of
 
 pytestmark = [pytest.mark.mission_critical, pytest.mark.critical]
 
@@ -122,7 +124,7 @@ def test_what_is_not_an_agent_is_refused_with_the_reason():
     assert [agent.name for agent in registry.agents()] == ["greeter"]
 
 
-def test_the_whole_flow_works(chat: Chat, live_netra: LiveNetra):
+def test_the_whole_flow_works(chat: Chat, netra: RunningNetra):
     events = chat.run(
         {"think": "First a look."},
         {"tool": "echo", "arguments": {"word": "hello"}},
@@ -141,4 +143,4 @@ def test_the_whole_flow_works(chat: Chat, live_netra: LiveNetra):
     ]
     end = events[-1]["data"]
     assert (end["status"], end["error"], end["result"]["output"]) == ("completed", None, "All is well.")
-    assert live_netra.logged(events[0]["run_id"]) == events
+    assert netra.logged(events[0]["run_id"]) == events

@@ -30,7 +30,9 @@ from agents.tools import (
     enhance_tool_dispatcher_with_notifications,
 )
 from agents.tracker import AgentExecutionTracker
-from tests.live import ROOT, Chat, LiveNetra, require_lawful, require_paired, types_of
+from netra.testing.chat import Chat
+from netra.testing.laws import require_lawful, require_paired, types_of
+from netra.testing.server import ROOT, RunningNetra
 
 pytestmark = pytest.mark.mission_critical
 
@@ -229,10 +231,10 @@ class TestTracker:
 
 
 class TestRecord:
-    def test_a_run_with_one_tool_walks_the_nine_transitions(self, chat: Chat, live_netra: LiveNetra):
+    def test_a_run_with_one_tool_walks_the_nine_transitions(self, chat: Chat, netra: RunningNetra):
         events = chat.run(*ONE_TOOL)
 
-        history = live_netra.transitions(events[0]["run_id"])
+        history = netra.transitions(events[0]["run_id"])
         assert [step["from_phase"] for step in history] == NINE_TRANSITIONS[:-1]
         assert [step["to_phase"] for step in history] == NINE_TRANSITIONS[1:]
         assert [step["ordinal"] for step in history] == list(range(1, 10))
@@ -246,10 +248,10 @@ class TestRecord:
             "agent_completed",
         ]
 
-    def test_the_completion_says_what_the_record_says(self, chat: Chat, live_netra: LiveNetra):
+    def test_the_completion_says_what_the_record_says(self, chat: Chat, netra: RunningNetra):
         events = chat.run(*ONE_TOOL)
 
-        row, end = live_netra.run_row(events[0]["run_id"]), events[-1]["data"]
+        row, end = netra.run_row(events[0]["run_id"]), events[-1]["data"]
         assert end["result"] == json.loads(row["result"])
         assert end["result"] | {"total_duration_ms": 0} == {
             "success": True,
@@ -282,7 +284,7 @@ class TestRecord:
     def test_however_a_run_ends_its_user_is_told(
         self,
         chat: Chat,
-        live_netra: LiveNetra,
+        netra: RunningNetra,
         steps: list[dict[str, Any]],
         fields: dict[str, Any],
         status: str,
@@ -291,13 +293,13 @@ class TestRecord:
         events = chat.run(*steps, **fields)
 
         require_lawful(events)
-        end, row = events[-1]["data"], live_netra.run_row(events[0]["run_id"])
+        end, row = events[-1]["data"], netra.run_row(events[0]["run_id"])
         assert (end["status"], (end["error"] or {}).get("code")) == (status, code)
         assert end["result"]["success"] is (status == "completed")
         assert (row["status"], row["phase"], row["error_code"]) == (status, status, code or "")
-        assert live_netra.logged(row["run_id"]) == events
+        assert netra.logged(row["run_id"]) == events
 
-    def test_a_cancelled_run_keeps_what_it_had_said(self, chat: Chat, live_netra: LiveNetra):
+    def test_a_cancelled_run_keeps_what_it_had_said(self, chat: Chat, netra: RunningNetra):
         run_id = chat.start_run({"stream": "Half an answer"}, ENDLESS)["run_id"]
         chat.wait_for(run_id, "tool_executing")
 
@@ -312,7 +314,7 @@ class TestRecord:
             False,
             "Half an answer",
         )
-        assert live_netra.run_row(run_id)["status"] == "cancelled"
+        assert netra.run_row(run_id)["status"] == "cancelled"
 
 
 # — end to end
@@ -337,25 +339,25 @@ class TestEndToEnd:
         assert told == end["result"]["output"]
         assert types_of(events).count("tool_executing") >= 3
 
-    def test_two_tabs_see_the_same(self, chat: Chat, live_netra: LiveNetra):
-        with live_netra.connect() as other:
+    def test_two_tabs_see_the_same(self, chat: Chat, netra: RunningNetra):
+        with netra.connect() as other:
             events = chat.run({"think": "For both."}, *ONE_TOOL)
 
             assert other.finish(events[0]["run_id"]) == events
 
-    def test_who_comes_later_reads_it_all(self, chat: Chat, live_netra: LiveNetra):
+    def test_who_comes_later_reads_it_all(self, chat: Chat, netra: RunningNetra):
         events = chat.run(*ONE_TOOL)
         run_id = events[0]["run_id"]
 
-        with live_netra.connect() as late:
+        with netra.connect() as late:
             assert late.resume(**{run_id: 0})[:-1] == events
             assert late.resume(**{run_id: 3})[:-1] == events[3:]
 
-    def test_events_come_while_the_run_goes_on(self, chat: Chat, live_netra: LiveNetra):
+    def test_events_come_while_the_run_goes_on(self, chat: Chat, netra: RunningNetra):
         run_id = chat.start_run(*ONE_TOOL[:1], ENDLESS)["run_id"]
         chat.wait_for(run_id, "tool_completed")
 
-        assert live_netra.run_row(run_id)["status"] == "running"
+        assert netra.run_row(run_id)["status"] == "running"
         chat.send(type="cancel_run", run_id=run_id)
         require_lawful(chat.finish(run_id))
 
@@ -407,7 +409,7 @@ class TestRegressionPrevention:
         [({"return": 1}, None), ({"raise": "a bug"}, None), ({"tool": "fail"}, None), ({"sleep": 60}, 0.05)],
     )
     def test_a_run_is_completed_exactly_once(
-        self, chat: Chat, live_netra: LiveNetra, step: dict[str, Any], timeout: float | None
+        self, chat: Chat, netra: RunningNetra, step: dict[str, Any], timeout: float | None
     ):
         first = chat.run(step, timeout=timeout)
         chat.ask(type="cancel_run", run_id=first[0]["run_id"])
@@ -415,15 +417,15 @@ class TestRegressionPrevention:
 
         events = chat.events(first[0]["run_id"])
         require_lawful(events)
-        assert live_netra.logged(first[0]["run_id"]) == events
+        assert netra.logged(first[0]["run_id"]) == events
 
-    def test_a_race_of_cancel_and_end_completes_once(self, chat: Chat, live_netra: LiveNetra):
+    def test_a_race_of_cancel_and_end_completes_once(self, chat: Chat, netra: RunningNetra):
         run_ids = [chat.start_run({"tool": "echo"}, {"think": "Nearly."})["run_id"] for _ in range(10)]
         for run_id in run_ids:
             chat.send(type="cancel_run", run_id=run_id)
         for run_id in run_ids:
             require_lawful(chat.finish(run_id))
-            assert live_netra.logged(run_id) == chat.events(run_id)
+            assert netra.logged(run_id) == chat.events(run_id)
 
     def test_the_manager_reaches_every_session(self):
         registry = AgentRegistry()
@@ -434,7 +436,7 @@ class TestRegressionPrevention:
 
         assert {early.manager, registry.get_user_session(2).manager} == {manager}
 
-    def test_the_run_id_is_not_the_thread_id(self, chat: Chat, live_netra: LiveNetra):
+    def test_the_run_id_is_not_the_thread_id(self, chat: Chat, netra: RunningNetra):
         accepted = chat.start_run({"return": 1})
         events = chat.finish(accepted["run_id"])
 
@@ -445,19 +447,19 @@ class TestRegressionPrevention:
         answers = [chat.ask(type="cancel_run", run_id=accepted["thread_id"]), chat.start_agent(thread_id="run_1")]
         assert [answer["code"] for answer in answers] == ["not_found", "not_found"]
 
-    def test_the_first_message_after_connecting_is_answered(self, live_netra: LiveNetra):
+    def test_the_first_message_after_connecting_is_answered(self, netra: RunningNetra):
         for number in range(10):
-            with live_netra.connect(wait=False) as chat:
+            with netra.connect(wait=False) as chat:
                 chat.send(type="ping", id=f"first {number}")
                 assert chat.receive()["type"] == "connection_established"
                 assert chat.receive_until("pong")["id"] == f"first {number}"
-        with live_netra.connect(wait=False) as chat:
+        with netra.connect(wait=False) as chat:
             assert chat.start_agent(*ONE_TOOL)["type"] == "connection_established"
             require_lawful(chat.finish(chat.answer()["run_id"]))
 
-    def test_no_event_comes_by_two_paths(self, live_netra: LiveNetra):
+    def test_no_event_comes_by_two_paths(self, netra: RunningNetra):
         """Live publication and another socket's replays go on at the same time."""
-        with live_netra.connect() as watching, live_netra.connect() as replaying:
+        with netra.connect() as watching, netra.connect() as replaying:
             run_id = watching.start_run({"emit": 200, "rate": 1000}, {"stream": "The end.", "chunks": 2})["run_id"]
             for _ in range(5):
                 replaying.wait_for(run_id, "agent_thinking")
@@ -466,7 +468,7 @@ class TestRegressionPrevention:
             watching.run({"think": "Something later."})
 
             require_lawful(watching.events(run_id))
-            assert watching.events(run_id) == live_netra.logged(run_id)
+            assert watching.events(run_id) == netra.logged(run_id)
 
 
 # — the suite itself: a broken Netra turns it red

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.live import Chat, LiveNetra, require_lawful, require_paired, types_of
+from netra.testing.chat import Chat
+from netra.testing.laws import require_lawful, require_paired, types_of
+from netra.testing.server import RunningNetra
 
 pytestmark = pytest.mark.mission_critical
 
@@ -28,22 +30,22 @@ def said(events: list[dict[str, Any]]) -> str:
 
 
 @pytest.fixture
-def other_chat(live_netra: LiveNetra) -> Iterator[Chat]:
+def other_chat(netra: RunningNetra) -> Iterator[Chat]:
     """A socket of bob's."""
-    with live_netra.connect(live_netra.other_token) as chat:
+    with netra.connect(netra.other_token) as chat:
         yield chat
 
 
 class TestOrder:
-    def test_parallel_tools_overlap_and_stay_paired(self, chat: Chat, live_netra: LiveNetra):
+    def test_parallel_tools_overlap_and_stay_paired(self, chat: Chat, netra: RunningNetra):
         events = chat.run({"parallel": [nap(0.05) for _ in range(8)]}, {"return": "done"})
 
         require_lawful(events)
         assert types_of(events)[2:10] == ["tool_executing"] * 8
         assert types_of(events)[10:18] == ["tool_completed"] * 8
-        assert live_netra.logged(events[0]["run_id"]) == events
+        assert netra.logged(events[0]["run_id"]) == events
 
-    def test_parallel_groups_in_parallel_groups_stay_in_order(self, chat: Chat, live_netra: LiveNetra):
+    def test_parallel_groups_in_parallel_groups_stay_in_order(self, chat: Chat, netra: RunningNetra):
         group = {"parallel": [echo(n=1), {"think": "Between."}, {"parallel": [echo(n=2), nap(0.01)]}]}
         talk = {"stream": "All of this at once.", "chunks": 5}
 
@@ -53,7 +55,7 @@ class TestOrder:
         assert types_of(events).count("tool_completed") == 7
         assert said(events) == "All of this at once."
         assert events[-1]["data"]["status"] == "completed"
-        assert live_netra.logged(events[0]["run_id"]) == events
+        assert netra.logged(events[0]["run_id"]) == events
 
     def test_events_keep_the_order_in_which_the_agent_caused_them(self, chat: Chat):
         events = chat.run({"stream": "First."}, {"think": "Second."}, echo(third=1), {"stream": "Fourth."})
@@ -105,7 +107,7 @@ class TestFailureInjection:
         assert events[-1]["data"]["status"] == "timed_out"
         assert types_of(events).count("tool_completed") == 2
 
-    def test_failing_runs_hurt_no_other(self, chat: Chat, live_netra: LiveNetra):
+    def test_failing_runs_hurt_no_other(self, chat: Chat, netra: RunningNetra):
         good = [chat.start_run(echo(n=n), {"return": n})["run_id"] for n in range(3)]
         bad = [chat.start_run({"raise": "a bug"})["run_id"] for _ in range(3)]
         stuck = [chat.start_run(ENDLESS, timeout=0.05)["run_id"] for _ in range(3)]
@@ -114,40 +116,40 @@ class TestFailureInjection:
         assert ends == ["completed"] * 3 + ["failed"] * 3 + ["timed_out"] * 3
         for run_id in [*good, *bad, *stuck]:
             require_lawful(chat.events(run_id))
-            assert live_netra.logged(run_id) == chat.events(run_id)
+            assert netra.logged(run_id) == chat.events(run_id)
 
 
 class TestDisconnection:
-    def test_a_run_goes_on_without_its_socket(self, live_netra: LiveNetra):
-        with live_netra.connect() as first:
+    def test_a_run_goes_on_without_its_socket(self, netra: RunningNetra):
+        with netra.connect() as first:
             run_id = first.start_run(echo(n=1), nap(0.1), {"stream": "The end."})["run_id"]
             first.wait_for(run_id, "tool_completed")
             seen = first.events(run_id)
 
-        with live_netra.connect() as second:
+        with netra.connect() as second:
             second.resume(**{run_id: seen[-1]["seq"]})
             second.finish(run_id)
             events = seen + second.view(run_id, seen[-1]["seq"])
 
             require_lawful(events)
             assert events[-1]["data"]["status"] == "completed"
-            assert live_netra.logged(run_id) == events
+            assert netra.logged(run_id) == events
 
-    def test_a_socket_that_is_cut_off_hurts_nobody(self, chat: Chat, live_netra: LiveNetra):
-        with live_netra.connect() as cut:
+    def test_a_socket_that_is_cut_off_hurts_nobody(self, chat: Chat, netra: RunningNetra):
+        with netra.connect() as cut:
             run_id = cut.start_run({"emit": 200, "rate": 2000}, {"return": "done"})["run_id"]
             cut.socket.socket.shutdown(socket.SHUT_RDWR)
 
         chat.resume(**{run_id: 0})
         chat.finish(run_id)
         require_lawful(chat.view(run_id))
-        assert live_netra.logged(run_id) == chat.view(run_id)
+        assert netra.logged(run_id) == chat.view(run_id)
 
-    def test_who_connects_in_mid_run_hears_the_rest_live(self, chat: Chat, live_netra: LiveNetra):
+    def test_who_connects_in_mid_run_hears_the_rest_live(self, chat: Chat, netra: RunningNetra):
         run_id = chat.start_run({"stream": "The first part."}, ENDLESS)["run_id"]
         chat.wait_for(run_id, "tool_executing")
 
-        with live_netra.connect() as late:
+        with netra.connect() as late:
             (told,) = [run for run in late.established["runs"] if run["run_id"] == run_id]
             chat.send(type="cancel_run", run_id=run_id)
             rest = late.finish(run_id)
@@ -156,17 +158,17 @@ class TestDisconnection:
         assert rest[0]["seq"] == told["last_seq"] + 1
         assert rest == chat.finish(run_id)[told["last_seq"] :]
 
-    def test_rapid_connection_cycling_loses_and_doubles_nothing(self, live_netra: LiveNetra):
+    def test_rapid_connection_cycling_loses_and_doubles_nothing(self, netra: RunningNetra):
         run_ids = []
         for number in range(12):
-            with live_netra.connect() as chat:
+            with netra.connect() as chat:
                 run_ids.append(chat.start_run(echo(n=number))["run_id"])
-        with live_netra.connect() as last:
+        with netra.connect() as last:
             last.resume(**dict.fromkeys(run_ids, 0))
             for run_id in run_ids:
                 last.finish(run_id)
                 require_lawful(last.view(run_id))
-                assert live_netra.logged(run_id) == last.view(run_id)
+                assert netra.logged(run_id) == last.view(run_id)
 
 
 class TestPayloads:
@@ -186,12 +188,12 @@ class TestPayloads:
         assert events[2]["data"]["arguments"]["text"] == "y" * 60_000
         assert events[3]["data"]["result"]["text"] == "y" * 60_000
 
-    def test_a_message_of_70_kb_is_refused_and_makes_no_run(self, chat: Chat, live_netra: LiveNetra):
+    def test_a_message_of_70_kb_is_refused_and_makes_no_run(self, chat: Chat, netra: RunningNetra):
         count = "SELECT count(*) AS runs FROM agents_agentexecution"
-        before = live_netra.rows(count)
+        before = netra.rows(count)
 
         assert chat.start_agent(echo(text="y" * 70_000))["code"] == "message_too_large"
-        assert live_netra.rows(count) == before
+        assert netra.rows(count) == before
         require_lawful(chat.run(echo(n=1)))
 
     def test_results_over_the_limit_of_a_frame_are_cut_and_say_so(self, chat: Chat):
@@ -215,7 +217,7 @@ class TestPayloads:
     ],
     ids=["NUL", "right-to-left", "markup", "combined", "control", "code"],
 )
-def test_any_text_comes_back_as_it_was(chat: Chat, live_netra: LiveNetra, text: str):
+def test_any_text_comes_back_as_it_was(chat: Chat, netra: RunningNetra, text: str):
     events = chat.run(
         {"think": text},
         echo(text=text, **{f"key {text}": [text]}),
@@ -232,7 +234,7 @@ def test_any_text_comes_back_as_it_was(chat: Chat, live_netra: LiveNetra, text: 
     assert events[4]["data"]["result"] == {"text": text, f"key {text}": [text]}
     assert said(events) == text
     assert events[-1]["data"]["result"]["output"] == {text: text}
-    assert live_netra.logged(events[0]["run_id"]) == events
+    assert netra.logged(events[0]["run_id"]) == events
 
 
 class TestIsolation:
@@ -270,8 +272,8 @@ class TestIsolation:
             assert said(events) == f"answer {number}"
             assert events[-1]["data"]["result"]["output"] == number
 
-    def test_a_request_sent_twice_is_one_run(self, chat: Chat, live_netra: LiveNetra):
-        with live_netra.connect() as again:
+    def test_a_request_sent_twice_is_one_run(self, chat: Chat, netra: RunningNetra):
+        with netra.connect() as again:
             first = chat.start_run({"return": 1}, request_id="sent twice")
             second = again.start_run({"return": 1}, request_id="sent twice")
 
@@ -286,24 +288,24 @@ class TestIsolation:
 class TestPerformanceBenchmarks:
     """Counts only: what must hold on any machine. Times are `make bench`'s."""
 
-    def test_ten_thousand_events_none_lost_and_memory_bounded(self, chat: Chat, live_netra: LiveNetra):
+    def test_ten_thousand_events_none_lost_and_memory_bounded(self, chat: Chat, netra: RunningNetra):
         chat.run({"emit": 500})
-        before = live_netra.memory_mb()
+        before = netra.memory_mb()
 
         events = chat.run({"emit": 10_000, "bytes": 200}, {"return": "done"})
 
         require_lawful(events)
         assert len(events) == 10_003
         assert [int(e["data"]["reasoning"].strip(".").split()[1]) for e in events[2:-1]] == list(range(1, 10_001))
-        assert live_netra.memory_mb() - before < 100
-        (log,) = live_netra.rows(
+        assert netra.memory_mb() - before < 100
+        (log,) = netra.rows(
             "SELECT count(*) AS events, max(seq) AS last, min(seq) AS first FROM agents_executionevent"
             " WHERE execution_id = (SELECT id FROM agents_agentexecution WHERE run_id = ?)",
             events[0]["run_id"],
         )
         assert log == {"events": 10_003, "first": 1, "last": 10_003}
 
-    def test_twenty_runs_at_once_lose_nothing(self, chat: Chat, other_chat: Chat, live_netra: LiveNetra):
+    def test_twenty_runs_at_once_lose_nothing(self, chat: Chat, other_chat: Chat, netra: RunningNetra):
         sides = (chat, other_chat)
         runs = [
             (side, side.start_run({"emit": 100}, {"parallel": [echo(n=n)] * 4}, {"return": n})["run_id"])
@@ -320,8 +322,8 @@ class TestPerformanceBenchmarks:
             places = [(frame["run_id"], frame["seq"]) for frame in side.frames if "seq" in frame]
             assert len(places) == len(set(places)) == 1_110
 
-    def test_a_socket_that_reads_late_gets_everything(self, chat: Chat, live_netra: LiveNetra):
-        with live_netra.connect() as lazy:
+    def test_a_socket_that_reads_late_gets_everything(self, chat: Chat, netra: RunningNetra):
+        with netra.connect() as lazy:
             events = chat.run({"emit": 3_000, "bytes": 100})
 
             assert lazy.finish(events[0]["run_id"]) == events

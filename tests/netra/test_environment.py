@@ -222,3 +222,33 @@ class TestChannelLayer:
         with pytest.raises(ImproperlyConfigured, match="SETTING has a value that cannot be read") as refusal:
             environment.channel_layer("SETTING")
         assert "hunter2" not in str(refusal.value)
+
+
+class TestFaultyLayer:
+    LAYER = environment.channel_layer("NETRA_NO_SUCH_VARIABLE")
+
+    def test_without_faults_the_layer_is_as_it_was(self):
+        assert environment.faulty_layer("SETTING", self.LAYER, is_test=False) is self.LAYER
+
+    def test_faults_wrap_the_layer(self, given):
+        given("drop=0.3, reorder=0.1,delay=0.6")
+
+        layer = environment.faulty_layer("SETTING", self.LAYER, is_test=True)
+
+        assert layer["BACKEND"] == "netra.testing.layers.FaultyLayer"
+        assert layer["CONFIG"] == {"inner": self.LAYER, "drop": 0.3, "reorder": 0.1, "delay": 0.6}
+
+    def test_a_netra_that_serves_users_has_no_faults(self, given):
+        given("drop=0.3")
+
+        with pytest.raises(ImproperlyConfigured, match="set NETRA_TEST_AGENTS=1 too"):
+            environment.faulty_layer("SETTING", self.LAYER, is_test=False)
+
+    @pytest.mark.parametrize(
+        "value", ["drop", "drop=", "drop=often", "lose=0.1", "drop=-0.1", "drop=nan", "drop=0.6,delay=0.6"]
+    )
+    def test_what_makes_no_sense_is_refused_by_name(self, given, value):
+        given(value)
+
+        with pytest.raises(ImproperlyConfigured, match=f"SETTING is '{value}'; expected probabilities"):
+            environment.faulty_layer("SETTING", self.LAYER, is_test=True)

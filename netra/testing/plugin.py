@@ -1,0 +1,40 @@
+"""pytest fixtures of a running Netra. In your top conftest.py: `pytest_plugins = ["netra.testing.plugin"]`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from netra.testing.chat import Chat
+from netra.testing.server import RunningNetra, User
+
+
+@pytest.fixture(scope="session")
+def netra_environment() -> dict[str, str]:
+    """The settings of `netra`. Override it: a session fixture of this name that returns environment variables."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def netra(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, netra_environment: dict[str, str]
+) -> Iterator[RunningNetra]:
+    """A running Netra that all tests share; a test that breaks it starts its own. It finds apps in pytest's rootdir."""
+    path = os.pathsep.join(filter(None, [str(pytestconfig.rootpath), os.environ.get("PYTHONPATH")]))
+    with RunningNetra(tmp_path_factory.mktemp("netra"), **{"PYTHONPATH": path, **netra_environment}) as netra:
+        yield netra
+
+
+@pytest.fixture
+def netra_user(netra: RunningNetra) -> User:
+    """Somebody new, without threads and runs."""
+    return netra.new_user()
+
+
+@pytest.fixture
+def netra_chat(netra: RunningNetra, netra_user: User) -> Iterator[Chat]:
+    """A socket of `netra_user`, which has read its first frame."""
+    with netra.connect(netra_user.token) as chat:
+        yield chat

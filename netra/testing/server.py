@@ -1,0 +1,223 @@
+"""A real Netra for tests: its own process, port and data folder, started by the commands of `make run`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.request import urlopen
+from uuid import uuid4
+
+import msgspec
+
+from netra.testing.chat import Chat
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+START_SECONDS: Final = 30.0
+NOT_INHERITED: Final = frozenset(
+    {"ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "DATABASE_URL", "DEBUG", "REDIS_URL", "SECRET_KEY"}
+)
+"""A test never meets the database of the shell that it was started from."""
+STRANGERS: Final = 20
+"""Users are made so many at a time: starting manage.py takes longer than making them."""
+FAULT: Final = re.compile(r"\bfault\W+(drop|duplicate|reorder|delay)\b")
+MAKE_USERS: Final = """
+import json
+from django.contrib.auth import get_user_model
+from notifications.credentials import issue
+from notifications.models import AccessToken
+users = [get_user_model().objects.create_user(name) for name in {names!r}]
+print(json.dumps([[user.username, str(user.pk), issue(user, AccessToken.Kind.API_TOKEN)] for user in users]))
+"""
+
+
+class User(msgspec.Struct, frozen=True):
+    """Somebody with an API token; `id` is the user_id of protocol.md."""
+
+    name: str
+    id: str
+    token: str
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class RunningNetra:
+    """`url`, `ws_url` and the tokens (`token` is alice's, `other_token` bob's) are good from `start` to `stop`.
+
+    Settings are environment variables, as for any Netra: `RunningNetra(folder, NETRA_APPS="greetings")`.
+    """
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.ws_url = f"ws://127.0.0.1:{self.port}/ws/"
+        self.log = folder / "server.log"
+        self.token = ""
+        self.other_token = ""
+        self._database = folder / "data" / "netra.sqlite3"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._strangers: list[User] = []
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if _is_inherited(name)},
+            "NETRA_DATA_DIR": str(folder / "data"),
+            "NETRA_TEST_AGENTS": "1",
+            "NETRA_STARTS_PER_MINUTE": "100000",
+            "HOST": "127.0.0.1",
+            "PORT": str(self.port),
+            **environment,
+        }
+
+    def manage(self, *arguments: str, check: bool = True) -> str:
+        """Runs manage.py on this Netra's data and returns what it printed."""
+        command = [sys.executable, "manage.py", *arguments]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        if check and done.returncode:
+            raise AssertionError(f"manage.py {' '.join(arguments)}: {done.stderr}")
+        return done.stdout.strip()
+
+    def create_token(self, username: str) -> str:
+        return self.manage("create_token", username, "--create-user").splitlines()[-1]
+
+    def create_users(self, *names: str) -> list[User]:
+        """Makes users, each with a token, at the cost of one process for all of them."""
+        made = self.manage("shell", "--verbosity", "0", "--command", MAKE_USERS.format(names=names))
+        return [User(*user) for user in json.loads(made.splitlines()[-1])]
+
+    def new_user(self) -> User:
+        """Somebody whom no test has met."""
+        if not self._strangers:
+            self._strangers = self.create_users(*[f"user-{uuid4()}" for _ in range(STRANGERS)])
+        return self._strangers.pop()
+
+    def login_url(self, *username: str) -> str:
+        """A fresh one-time link, for the first superuser or for whom it names."""
+        lines = self.manage("login_link", *username).split()
+        return next(word for word in lines if word.startswith(self.url))
+
+    def start(self) -> None:
+        self.manage("migrate", "--verbosity", "0")
+        with ThreadPoolExecutor() as at_once:
+            static_files = at_once.submit(self.manage, "collectstatic", "--noinput", "--verbosity", "0")
+            self.token, self.other_token = [user.token for user in self.create_users("alice", "bob")]
+        static_files.result()
+        self.run_server()
+
+    def run_server(self) -> None:
+        """Starts the server process and returns when it answers."""
+        daphne = [sys.executable, "-m", "daphne", "--verbosity", "0", "-b", "127.0.0.1", "-p", str(self.port)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*daphne, "netra.asgi:application"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the server did not start:\n{self.log.read_text()[-4000:]}")
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        try:
+            with urlopen(f"{self.url}/accounts/login/", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def rows(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
+        """What an SQL query finds in this Netra's database, read beside the server."""
+        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as database:
+            database.row_factory = sqlite3.Row
+            return [dict(row) for row in database.execute(query, parameters)]
+
+    def run_row(self, run_id: str) -> dict[str, Any]:
+        """The record of a run."""
+        (row,) = self.rows("SELECT * FROM agents_agentexecution WHERE run_id = ?", run_id)
+        return row
+
+    def transitions(self, run_id: str) -> list[dict[str, Any]]:
+        """The phase history of a run, in order."""
+        return self.rows(
+            "SELECT t.* FROM agents_phasetransition t JOIN agents_agentexecution e ON e.id = t.execution_id"
+            " WHERE e.run_id = ? ORDER BY t.ordinal",
+            run_id,
+        )
+
+    def logged(self, run_id: str) -> list[dict[str, Any]]:
+        """The event log of a run: the frames, in order."""
+        rows = self.rows(
+            "SELECT v.frame FROM agents_executionevent v JOIN agents_agentexecution e ON e.id = v.execution_id"
+            " WHERE e.run_id = ? ORDER BY v.seq",
+            run_id,
+        )
+        return [json.loads(row["frame"]) for row in rows]
+
+    def layer_faults(self) -> Counter[str]:
+        """What the channel layer did so far, if NETRA_TEST_LAYER_FAULTS has it fail."""
+        lines = self.log.read_text().splitlines()
+        return Counter(found[1] for line in lines if "layer fault" in line and (found := FAULT.search(line)))
+
+    def memory_mb(self) -> float:
+        """The resident memory of the server process."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")) / 1024
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self, seconds: float = 30.0) -> int:
+        """The exit code of the server process, once it has ended."""
+        assert self._process is not None
+        return self._process.wait(timeout=seconds)
+
+    def kill(self) -> None:
+        """As by `kill -9`: nothing is said to anybody."""
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.signal(signal.SIGTERM)
+            try:
+                self.wait()
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def connect(self, token: str | None = None, *, wait: bool = True) -> Chat:
+        """A socket of alice's, or of whose token it is; with `wait` it has read its first frame."""
+        return Chat(self.ws_url, self.token if token is None else token, wait=wait)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _is_inherited(name: str) -> bool:
+    return not name.startswith(("NETRA_", "DJANGO_")) and name not in NOT_INHERITED

@@ -17,8 +17,9 @@ from pathlib import Path
 import msgspec
 
 from tests.benchmarks import measures, report
-from tests.benchmarks.measures import Lost, Numbers
+from tests.benchmarks.measures import Numbers
 from tests.benchmarks.subjects import Bare, Netra, Plain, Subject
+from tests.benchmarks.wire import Lost
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):

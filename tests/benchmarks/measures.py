@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections import defaultdict
@@ -12,18 +13,22 @@ from pathlib import Path
 
 import msgspec
 
-from tests.benchmarks.subjects import Netra, Subject
-from tests.benchmarks.wire import Arrival
+from tests.benchmarks.crowd import Crowd
+from tests.benchmarks.subjects import EVENT_BYTES, Netra, Subject
+from tests.benchmarks.wire import Arrival, Lost
 
 Numbers = dict[str, float]
 
 SETTLE_SECONDS = 0.3
 REPLAYS = 5
 REPLAYED_EVENTS = 300
-
-
-class Lost(Exception):
-    """Frames are missing, doubled or out of order, or the log has others."""
+RUNS_OF_CROWD = 2
+EVENTS_BEFORE_CUT = 60
+SCRIPT_OF_CROWD: list[dict[str, object]] = [
+    {"emit": EVENTS_BEFORE_CUT, "bytes": EVENT_BYTES},
+    {"emit": 1000, "rate": 0.2, "bytes": EVENT_BYTES},
+]
+"""Live runs: they go on while sockets are cut and come back, and until they are cancelled."""
 
 
 class _Event(msgspec.Struct):
@@ -100,6 +105,48 @@ def idle_sockets(subject: Subject, *, sockets: int) -> Numbers:
             stack.enter_context(subject.connect_idle())
         time.sleep(SETTLE_SECONDS)
         return {"socket_kib": (_memory(subject.pid, "VmRSS") - before) / sockets / 1024}
+
+
+def reconnect(netra: Netra, *, sockets: int) -> Numbers:
+    """Seconds until all of many sockets that were cut at once, in the middle of runs, have come back and caught up."""
+    crowd = Crowd(netra.ws_url, netra.tokens, tabs=sockets // len(netra.tokens))
+    seconds = sorted(asyncio.run(_cut_and_return(crowd)))
+    events = 0
+    for run_id, takings in _by_run_of(crowd).items():
+        logged = netra.logged(run_id)
+        events += len(logged) * len(takings)
+        if any([text.decode() for text in taken] != logged for taken in takings):
+            raise Lost(f"after it had come back, a socket had not what the log has of {run_id}")
+    return {
+        "p50_s": seconds[len(seconds) // 2],
+        "p99_s": seconds[len(seconds) * 99 // 100],
+        "last_s": seconds[-1],
+        "refused": sum(member.refused for member in crowd.members),
+        "repeated": sum(member.repeated for member in crowd.members),
+        "events": events,
+    }
+
+
+async def _cut_and_return(crowd: Crowd) -> list[float]:
+    try:
+        await crowd.start_runs(RUNS_OF_CROWD, events=RUNS_OF_CROWD * EVENTS_BEFORE_CUT, script=SCRIPT_OF_CROWD)
+        await crowd.gather()
+        seconds = await crowd.reconnect()
+        await crowd.end_runs()
+    finally:
+        crowd.leave()
+    return seconds
+
+
+def _by_run_of(crowd: Crowd) -> dict[str, list[list[bytes]]]:
+    """What each socket took of each run, by run."""
+    takings: dict[str, list[list[bytes]]] = defaultdict(list)
+    for member in crowd.members:
+        if len(member.taken) != RUNS_OF_CROWD:
+            raise Lost(f"a socket has seen {len(member.taken)} runs, not {RUNS_OF_CROWD}")
+        for run_id, taken in member.taken.items():
+            takings[run_id].append(taken)
+    return takings
 
 
 def warm_up(subject: Subject) -> None:

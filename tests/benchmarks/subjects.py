@@ -12,14 +12,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
+from netra.testing.server import ROOT, START_SECONDS, RunningNetra, free_port
 from tests.benchmarks.wire import Wire
-from tests.live import ROOT, START_SECONDS, LiveNetra, free_port
 
 EVENT_BYTES = 100
 """Of an event's text; its frame is then about 330 bytes."""
 STARTING_SECONDS = 0.3
 """Runs of Netra's wait so long before they emit, so that all of them have begun."""
 MANY = "1000000"
+USERS = 50
+"""Among whom many sockets are shared out."""
 
 
 class Subject(ABC):
@@ -74,15 +76,19 @@ class Netra(Subject):
 
     name = "netra"
     first_seq = 3
+    tokens: list[str]
+    """Of users who are nobody's bystanders."""
 
     def __init__(self, folder: Path) -> None:
+        self.tokens = []
         self._bystander = ""
-        self._live = LiveNetra(
+        self._live = RunningNetra(
             folder,
             NETRA_LOG_LEVEL="WARNING",
             NETRA_STARTS_PER_MINUTE=MANY,
             NETRA_MESSAGES_PER_MINUTE=MANY,
             NETRA_SOCKETS_PER_USER=MANY,
+            NETRA_DEFAULT_TIER="enterprise",
         )
         self._database = folder / "data" / "netra.sqlite3"
 
@@ -90,12 +96,17 @@ class Netra(Subject):
     def pid(self) -> int:
         return self._live.pid
 
+    @property
+    def ws_url(self) -> str:
+        return self._live.ws_url
+
     def start(self) -> None:
         if self._live.token:
             self._live.run_server()
         else:
             self._live.start()
             self._bystander = self._live.create_token("bystander")
+            self.tokens = [user.token for user in self._live.create_users(*map("user-{}".format, range(USERS)))]
 
     def stop(self) -> None:
         self._live.stop()

@@ -20,6 +20,10 @@ SILENCE_SECONDS = 15.0
 """A server that is silent for so long while something is due has lost it: TimeoutError."""
 
 
+class Lost(Exception):
+    """Frames are missing, doubled or out of order, or the log has others."""
+
+
 class Arrival(NamedTuple):
     """A text frame and when it was read from the socket, in seconds since the epoch."""
 

@@ -1,4 +1,7 @@
-"""pytest fixtures of a running Netra. In your top conftest.py: `pytest_plugins = ["netra.testing.plugin"]`."""
+"""pytest fixtures of a running Netra, and of servers for it.
+
+In your top conftest.py: `pytest_plugins = ["netra.testing.plugin"]`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from netra.testing.chat import Chat
+from netra.testing.postgresql import PostgresqlServer
+from netra.testing.redis import RedisServer
 from netra.testing.server import RunningNetra, User
 
 
@@ -38,3 +43,17 @@ def netra_chat(netra: RunningNetra, netra_user: User) -> Iterator[Chat]:
     """A socket of `netra_user`, which has read its first frame."""
     with netra.connect(netra_user.token) as chat:
         yield chat
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis that all tests share, or that of NETRA_TEST_REDIS_URL; a test that breaks it starts its own."""
+    with RedisServer(given=os.environ.get("NETRA_TEST_REDIS_URL", "")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    """A PostgreSQL that all tests share, or that of NETRA_TEST_DATABASE_URL; each takes a database of its own."""
+    with PostgresqlServer(os.environ.get("NETRA_TEST_DATABASE_URL", "")) as server:
+        yield server

@@ -6,23 +6,25 @@ import json
 import os
 import re
 import signal
-import socket
-import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 from urllib.request import urlopen
 from uuid import uuid4
 
 import msgspec
 
 from netra.testing.chat import Chat
+from netra.testing.database import rows
+from netra.testing.servers import free_port
+
+WebServer = Literal["daphne", "uvicorn"]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 START_SECONDS: Final = 30.0
@@ -51,27 +53,21 @@ class User(msgspec.Struct, frozen=True):
     token: str
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class RunningNetra:
     """`url`, `ws_url` and the tokens (`token` is alice's, `other_token` bob's) are good from `start` to `stop`.
 
-    Settings are environment variables, as for any Netra: `RunningNetra(folder, NETRA_APPS="greetings")`.
+    Settings are environment variables, as for any Netra: `RunningNetra(folder, NETRA_APPS="greetings")`. It runs on
+    SQLite in `folder`, or on the database of an explicit DATABASE_URL.
     """
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, web_server: WebServer = "daphne", /, **environment: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}/ws/"
         self.log = folder / "server.log"
         self.token = ""
         self.other_token = ""
-        self._database = folder / "data" / "netra.sqlite3"
+        self._web_server = web_server
         self._process: subprocess.Popen[bytes] | None = None
         self._strangers: list[User] = []
         self.environment = {
@@ -123,10 +119,13 @@ class RunningNetra:
 
     def run_server(self) -> None:
         """Starts the server process and returns when it answers."""
-        daphne = [sys.executable, "-m", "daphne", "--verbosity", "0", "-b", "127.0.0.1", "-p", str(self.port)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*daphne, "netra.asgi:application"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+                [sys.executable, "-m", *_arguments(self._web_server, self.port)],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
             )
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
@@ -141,11 +140,17 @@ class RunningNetra:
         except OSError:
             return False
 
+    def beside(self, folder: Path, web_server: WebServer = "daphne", /, **environment: str) -> AnotherProcess:
+        """Another web process of this Netra: the same data and users, a port and a log of its own."""
+        return AnotherProcess(self, folder, web_server, environment)
+
     def rows(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
-        """What an SQL query finds in this Netra's database, read beside the server."""
-        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as database:
-            database.row_factory = sqlite3.Row
-            return [dict(row) for row in database.execute(query, parameters)]
+        """What an SQL query, its parameters as `?`, finds in this Netra's database, read beside the server."""
+        return rows(self.environment.get("DATABASE_URL") or self._sqlite_file, query, parameters)
+
+    @property
+    def _sqlite_file(self) -> Path:
+        return Path(self.environment["NETRA_DATA_DIR"]) / "netra.sqlite3"
 
     def run_row(self, run_id: str) -> dict[str, Any]:
         """The record of a run."""
@@ -217,6 +222,29 @@ class RunningNetra:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+class AnotherProcess(RunningNetra):
+    """A second web process, made by `RunningNetra.beside`: the first one has made the database and the users."""
+
+    def __init__(
+        self, first: RunningNetra, folder: Path, web_server: WebServer, environment: Mapping[str, str]
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(folder, web_server)
+        self.environment = {**first.environment, "PORT": str(self.port), **environment}
+        self.token, self.other_token = first.token, first.other_token
+
+    def start(self) -> None:
+        self.run_server()
+
+
+def _arguments(web_server: WebServer, port: int) -> list[str]:
+    if web_server == "daphne":
+        return ["daphne", "--verbosity", "0", "-b", "127.0.0.1", "-p", str(port), "netra.asgi:application"]
+    where = ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
+    sockets = ["--ws", "websockets-sansio", "--ws-per-message-deflate", "false"]
+    return ["uvicorn", *where, *sockets, "netra.asgi:application"]
 
 
 def _is_inherited(name: str) -> bool:

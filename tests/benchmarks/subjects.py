@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from netra.testing.server import ROOT, START_SECONDS, RunningNetra, free_port
+from netra.testing.server import ROOT, START_SECONDS, RunningNetra
+from netra.testing.servers import free_port
 from tests.benchmarks.wire import Wire
 
 EVENT_BYTES = 100

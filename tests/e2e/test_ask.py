@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from netra.testing.server import ROOT, RunningNetra, free_port
+from netra.testing.server import ROOT, RunningNetra
+from netra.testing.servers import free_port
 
 pytestmark = pytest.mark.e2e
 

@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from netra.testing.server import free_port
+from netra.testing.servers import free_port
 from notifications.client import NetraClient, start_frame
 from notifications.connection import ClientError, NothingAnswers, Refused, is_local, socket_url
 from notifications.dialogue import Dialogue, Reader, Step, request_key

@@ -25,7 +25,6 @@ SQLITE_OPTIONS = {
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;"
     " PRAGMA wal_autocheckpoint=20000;",
 }
-LAYER_FAULTS = ("drop", "duplicate", "reorder", "delay")
 POSTGRESQL_OPTIONS = {"pool": {"min_size": 1, "max_size": 20, "timeout": 10}}
 
 
@@ -38,14 +37,14 @@ def boolean(name: str, default: bool = False) -> bool:
     if not value:
         return default
     if value not in TRUE | FALSE:
-        raise _refused(name, "1 or 0")
+        raise refused(name, "1 or 0")
     return value in TRUE
 
 
 def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
     value = text(name, default).upper()
     if value not in choices:
-        raise _refused(name, f"one of {', '.join(choices)}")
+        raise refused(name, f"one of {', '.join(choices)}")
     return value
 
 
@@ -54,9 +53,9 @@ def integer(name: str, default: int, *, least: int = 1, most: int | None = None)
     try:
         value = int(text(name) or default)
     except ValueError:
-        raise _refused(name, expected) from None
+        raise refused(name, expected) from None
     if value < least or (most is not None and value > most):
-        raise _refused(name, expected)
+        raise refused(name, expected)
     return value
 
 
@@ -65,9 +64,9 @@ def seconds(name: str, default: float) -> float:
     try:
         value = float(text(name) or default)
     except ValueError:
-        raise _refused(name, expected) from None
+        raise refused(name, expected) from None
     if not 0 < value < float("inf"):
-        raise _refused(name, expected)
+        raise refused(name, expected)
     return value
 
 
@@ -82,7 +81,7 @@ def numbers_by_name(name: str) -> dict[str, dict[str, float]]:
     try:
         return msgspec.json.decode(text(name, "{}"), type=dict[str, dict[str, float]])
     except msgspec.MsgspecError:
-        raise _refused(name, """JSON such as {"free": {"run": 40}}""") from None
+        raise refused(name, """JSON such as {"free": {"run": 40}}""") from None
 
 
 def folder(name: str, default: Path) -> Path:
@@ -118,7 +117,7 @@ def database(name: str, default_file: Path, test_file: Path) -> dict[str, Any]:
         try:
             config = dict(dj_database_url.parse(url))
         except (ValueError, KeyError) as error:
-            raise _refused(name, "an URL such as postgres://user:password@host:5432/name", secret=True) from error
+            raise refused(name, "an URL such as postgres://user:password@host:5432/name", secret=True) from error
     engine = config["ENGINE"].rpartition(".")[2]
     if engine == "sqlite3":
         config["OPTIONS"] = SQLITE_OPTIONS | config.get("OPTIONS", {})
@@ -132,44 +131,7 @@ def database(name: str, default_file: Path, test_file: Path) -> dict[str, Any]:
     return config
 
 
-def channel_layer(name: str) -> dict[str, Any]:
-    """One entry of CHANNEL_LAYERS: Redis if the variable has its URL, else the memory of this process."""
-    url = text(name)
-    if not url:
-        return {
-            "BACKEND": "channels.layers.InMemoryChannelLayer",
-            # A day: an expired, unread message would take its socket out of all groups.
-            "CONFIG": {"capacity": 10_000, "expiry": 86_400},
-        }
-    if not url.startswith(("redis://", "rediss://", "unix://")):
-        raise _refused(name, "an URL such as redis://host:6379/0", secret=True)
-    # Longer than the layer's blocking reads of 5 s, and never None: a half-open link would hang for ever.
-    host = {"address": url, "socket_timeout": 15, "socket_connect_timeout": 3}
-    return {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [host], "prefix": "netra"},
-    }
-
-
-def faulty_layer(name: str, layer: dict[str, Any], *, is_test: bool) -> dict[str, Any]:
-    """The entry of CHANNEL_LAYERS, in the test kit's fault injector if the variable says how often it fails."""
-    if not text(name):
-        return layer
-    if not is_test:
-        raise ImproperlyConfigured(f"{name} has the channel layer fail, for tests: set NETRA_TEST_AGENTS=1 too.")
-    expected = f"probabilities, together 1 at most, of {', '.join(LAYER_FAULTS)}, such as drop=0.2,delay=0.1"
-    pairs = [part.partition("=") for part in names(name)]
-    try:
-        faults = {fault.strip(): float(value) for fault, _, value in pairs}
-    except ValueError:
-        raise _refused(name, expected) from None
-    are_probabilities = all(value >= 0 for value in faults.values()) and round(sum(faults.values()), 9) <= 1
-    if not are_probabilities or not faults.keys() <= set(LAYER_FAULTS):
-        raise _refused(name, expected)
-    return {"BACKEND": "netra.testing.layers.FaultyLayer", "CONFIG": {"inner": layer, **faults}}
-
-
-def _refused(name: str, expected: str, *, secret: bool = False) -> ImproperlyConfigured:
+def refused(name: str, expected: str, *, secret: bool = False) -> ImproperlyConfigured:
     """Values that may hold a password are not repeated."""
     given = "has a value that cannot be read" if secret else f"is {os.environ[name]!r}"
     return ImproperlyConfigured(f"The environment variable {name} {given}; expected {expected}.")

@@ -38,6 +38,7 @@ class Services:
             layer=layer,
             heartbeat=settings.NETRA_HEARTBEAT_SECONDS,
             starts_per_minute=settings.NETRA_STARTS_PER_MINUTE,
+            redis_hosts=settings.NETRA_REDIS_HOSTS,
         )
         registry.set_websocket_manager(self.manager)
         self.journal = Journal(publish=self.manager.publish)

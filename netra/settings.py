@@ -5,7 +5,7 @@ from pathlib import Path
 
 import django_stubs_ext
 
-from netra import environment, log
+from netra import channel_layers, environment, log
 
 django_stubs_ext.monkeypatch()  # Django's generic classes, such as ModelAdmin[Model], in Python as in mypy
 
@@ -103,10 +103,11 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 NETRA_TEST_AGENTS = environment.boolean("NETRA_TEST_AGENTS")
 CHANNEL_LAYERS = {
-    "default": environment.faulty_layer(
-        "NETRA_TEST_LAYER_FAULTS", environment.channel_layer("REDIS_URL"), is_test=NETRA_TEST_AGENTS
+    "default": channel_layers.faulty_layer(
+        "NETRA_TEST_LAYER_FAULTS", channel_layers.channel_layer("REDIS_URL"), is_test=NETRA_TEST_AGENTS
     )
 }
+NETRA_REDIS_HOSTS = len(channel_layers.redis_hosts("REDIS_URL"))
 
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"

@@ -7,7 +7,7 @@ events out. So a ping is answered while a long replay is under way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -15,7 +15,6 @@ from typing import Any, Final
 import structlog
 from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
-from channels.layers import BaseChannelLayer
 
 from agents.database import AWAY, in_database
 from agents.errors import NotReady
@@ -23,7 +22,6 @@ from agents.ids import Prefix, new_id
 from agents.intake import Intake
 from notifications import protocol, servers
 from notifications.authentication import Credential, authenticate
-from notifications.groups import group_of
 from notifications.log import read_runs
 from notifications.manager import CLOSE_COME_BACK, WebSocketManager
 from notifications.protocol import ErrorFrame, RateLimited, SessionEnded
@@ -38,7 +36,6 @@ log = structlog.get_logger(__name__)
 
 
 class ChatConsumer(AsyncConsumer):
-    channel_layer: BaseChannelLayer
     user_id: int
     credential: Credential
 
@@ -53,18 +50,25 @@ class ChatConsumer(AsyncConsumer):
         self._joined = False
         self._closed = False
         self._heads: dict[str, int] = {}
+        self._early: list[Callable[[], None]] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Without a channel of its own: whatever becomes of the layer, the manager speaks to its sockets directly."""
+        self.scope = scope
+        self.base_send = send
         try:
-            await super().__call__(scope, receive, send)
+            while True:
+                await self.dispatch(await receive())
+        except StopConsumer:
+            pass
         finally:
             await self._leave()
 
     async def dispatch(self, message: dict[str, Any]) -> None:
-        """Handles one message of the client or the layer. Without channels' hop through asgiref's shared thread."""
+        """Handles one message of the server. Without channels' hop through asgiref's shared thread."""
         handler = self._HANDLERS.get(message["type"])
         if handler is None:
-            return  # of a newer release, in a rolling deployment
+            return
         try:
             await handler(self, message)
         except (StopConsumer, asyncio.CancelledError):
@@ -99,7 +103,7 @@ class ChatConsumer(AsyncConsumer):
 
     async def _begin(self) -> None:
         """Joins the group, then reads the heads: an event is in the one or comes by the other."""
-        await self._within_time(self.channel_layer.group_add(group_of(self.user_id), self.channel_name))
+        await self._manager.attend(self)
         runs, heads = await self._within_time(in_database(read_runs, self.user_id, protocol.now() - ENDED_LATELY))
         self._session.begin(heads)
         await self._answer(
@@ -129,6 +133,9 @@ class ChatConsumer(AsyncConsumer):
             answer=self._answer,
             close=self.close,
         )
+        early, self._early = self._early, []
+        for news in early:
+            self._receiver.take(news)
 
     async def _within_time(self, work: Awaitable[Any]) -> Any:
         try:
@@ -161,12 +168,7 @@ class ChatConsumer(AsyncConsumer):
         if self._sender is not None:
             self._sender.stop()
         if self._joined:
-            self._manager.disconnected(self)
-            try:
-                async with asyncio.timeout(1.0):
-                    await self.channel_layer.group_discard(group_of(self.user_id), self.channel_name)
-            except Exception as error:  # the layer forgets the socket by itself, later
-                log.warning("group not left", error=repr(error))
+            await self._manager.disconnected(self)
 
     async def close(self, code: int) -> None:
         if not self._closed:
@@ -195,24 +197,26 @@ class ChatConsumer(AsyncConsumer):
 
     # ─ what becomes of runs
 
-    async def _events(self, message: dict[str, Any]) -> None:
-        self._session.receive(message["run_id"], message["first_seq"], message["texts"])
-        if self._sender is not None:
-            self._sender.wake()
+    def take_events(self, run_id: str, first_seq: int, texts: Sequence[str]) -> None:
+        """Called by the manager with what was committed just now."""
+        self._take(partial(self._session.receive, run_id, first_seq, texts))
 
     def learn_heads(self, heads: Mapping[str, int], *, is_heartbeat: bool) -> None:
-        """Called by the manager, between messages of this socket."""
-        if self._sender is None or self._receiver is None:
-            return
+        """Called by the manager with what is in the log."""
         self._heads |= heads
-        if is_heartbeat:
+        if is_heartbeat and self._sender is not None:
             self._sender.send_head(self._heads)
             self._heads = {}
-        self._receiver.take_heads(heads)
+        self._take(partial(self._session.learn_heads, heads))
+
+    def _take(self, news: Callable[[], None]) -> None:
+        if self._receiver is None:
+            self._early.append(news)
+        else:
+            self._receiver.take(news)
 
     _HANDLERS: Final[Mapping[str, Callable[[ChatConsumer, dict[str, Any]], Awaitable[None]]]] = {
         "websocket.connect": _connect,
         "websocket.receive": _receive,
         "websocket.disconnect": _disconnect,
-        "run.events": _events,
     }

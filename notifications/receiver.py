@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -68,7 +68,7 @@ class MessageReceiver:
         self._answer = answer
         self._close = close
         self._starting = False
-        self._late_heads: dict[str, int] = {}
+        self._late: list[Callable[[], None]] = []
         self._messages = RateLimit(limits.messages_per_minute, 60.0)
         self._acks = RateLimit(ACKS_PER_MESSAGE * limits.messages_per_minute, 60.0)
         self._warnings = RateLimit(INSISTENCE, 60.0)
@@ -141,8 +141,9 @@ class MessageReceiver:
             )
         finally:
             self._starting = False
-            late, self._late_heads = self._late_heads, {}
-            self.take_heads(late)
+            late, self._late = self._late, []
+            for news in late:
+                self.take(news)
 
     async def _resume(self, message: protocol.Resume) -> None:
         heads = await in_database(read_heads_of, self._user_id, list(message.cursors))
@@ -171,10 +172,10 @@ class MessageReceiver:
         if self._warnings.take(now):
             await self._close(CLOSE_LIMIT)
 
-    def take_heads(self, heads: Mapping[str, int]) -> None:
-        """What is in the log by now; a run that is just being accepted waits for its answer."""
+    def take(self, news: Callable[[], None]) -> None:
+        """Lets the session hear what there is of runs; while one is being accepted, after its answer."""
         if self._starting:
-            self._late_heads |= heads
+            self._late.append(news)
         else:
-            self._session.learn_heads(heads)
+            news()
             self._sender.wake()

@@ -345,16 +345,16 @@ async def test_a_socket_that_is_gone_is_forgotten(netra, ada, socket):
     await asyncio.sleep(0.05)
 
     assert dict(netra.services.manager._sockets) == {}
-    assert netra.services.manager.layer.groups == {}
+    assert not [group for group in netra.services.manager.doorbell.layer.groups if group.startswith("netra.user.")]
 
 
 async def test_with_a_layer_that_loses_everything_the_log_heals_it(netra, socket):
-    netra.services.manager.layer = LosingLayer(netra.services.manager.layer)
+    netra.services.manager.doorbell.layer = LosingLayer(netra.services.manager.doorbell.layer)
     accepted = await socket.begin(params={"thoughts": 5})
     heard = await socket.hear_until("agent_completed")
 
     assert seqs([frame for frame in heard if frame.get("run_id") == accepted["run_id"]]) == [*range(1, 9)]
-    assert netra.services.manager.publish_failures > 0
+    assert netra.services.manager.doorbell.failures > 0
 
 
 class LosingLayer:

@@ -9,8 +9,7 @@ from agents.database import in_database
 from agents.models import AgentExecution
 from agents.runs import CommittedBatch
 from notifications.authentication import Credential
-from notifications.groups import group_of
-from notifications.manager import QUEUED_BATCHES, WebSocketManager
+from notifications.manager import WebSocketManager
 from notifications.protocol import RateLimited
 from tests.runs import make_user, register_run, until
 
@@ -24,7 +23,11 @@ class Listener:
         self.user_id = user_id
         self.credential = Credential(user_id=user_id)
         self.told: list[tuple[dict[str, int], bool]] = []
+        self.heard: list[tuple[str, int, list[str]]] = []
         self.closed: list[int] = []
+
+    def take_events(self, run_id: str, first_seq: int, texts: Any) -> None:
+        self.heard.append((run_id, first_seq, list(texts)))
 
     def learn_heads(self, heads: Any, *, is_heartbeat: bool) -> None:
         self.told.append((dict(heads), is_heartbeat))
@@ -34,16 +37,6 @@ class Listener:
 
     async def close(self, code: int) -> None:
         self.closed.append(code)
-
-
-class BrokenLayer(InMemoryChannelLayer):
-    async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        raise OSError("away")
-
-
-class HangingLayer(InMemoryChannelLayer):
-    async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        await asyncio.sleep(60)
 
 
 @pytest.fixture
@@ -64,53 +57,33 @@ def batch(user: int, first: int, *texts: str) -> CommittedBatch:
     return CommittedBatch(user_id=user, run_id="run_1", first_seq=first, texts=list(texts))
 
 
-async def test_a_batch_is_one_message_to_its_users_group_and_to_no_other(make):
-    manager = make()
+async def test_what_is_committed_reaches_each_socket_of_its_user_and_no_other(make):
+    manager, sockets = make(), [Listener(1), Listener(1), Listener(2)]
     manager.start()
-    for user in (1, 2):
-        await manager.layer.group_add(group_of(user), f"channel{user}")
+    for socket in sockets:
+        manager.connected(socket)
+        await manager.attend(socket)
 
-    manager.publish([batch(1, 1, "a", "b"), batch(1, 3, "c")])
+    manager.publish([batch(1, 1, "a", "b"), batch(1, 3), batch(1, 3, "c")])
+    await until(lambda: sockets[0].heard)
 
-    async with asyncio.timeout(5):
-        messages = [await manager.layer.receive("channel1") for _ in range(2)]
-    assert messages == [
-        {"type": "run.events", "run_id": "run_1", "first_seq": 1, "texts": ["a", "b"]},
-        {"type": "run.events", "run_id": "run_1", "first_seq": 3, "texts": ["c"]},
-    ]
-    assert "channel2" not in manager.layer.channels
+    assert sockets[0].heard == sockets[1].heard == [("run_1", 1, ["a", "b"]), ("run_1", 3, ["c"])]
+    assert sockets[2].heard == []
 
 
-async def test_a_commit_without_events_is_not_published(make):
-    manager = make(BrokenLayer())
-    manager.start()
-    manager.publish([batch(1, 1)])
-    await asyncio.sleep(0.05)
-
-    assert manager.publish_failures == 0
-
-
-@pytest.mark.parametrize("layer", [BrokenLayer, HangingLayer])
-async def test_what_the_layer_loses_is_counted_and_found_within_a_second_or_so(make, layer):
-    manager, user = make(layer()), await in_database(make_user)
+async def test_what_the_layer_never_told_is_found_within_a_second_or_so(make):
+    manager, user = make(), await in_database(make_user)
     run_id = (await in_database(register_run, user)).run_id
-    await in_database(AgentExecution.objects.update, last_seq=5)
     socket = Listener(user)
     manager.connected(socket)
     manager.start()
-    manager.publish([batch(user, 1, "a")])
+    await until(lambda: socket.told)
+    assert socket.told == [({run_id: 0}, False)]
 
-    await until(lambda: socket.told, 4.0)
+    await in_database(AgentExecution.objects.update, last_seq=5)
+    await until(lambda: len(socket.told) == 2)
 
-    assert manager.publish_failures == 1
-    assert socket.told[0] == ({run_id: 5}, False)
-
-
-async def test_a_full_queue_loses_no_more_than_time(make):
-    manager = make()
-    manager.publish([batch(1, number, "x") for number in range(1, QUEUED_BATCHES + 3)])
-
-    assert manager.publish_failures == 2
+    assert socket.told[1] == ({run_id: 5}, False)
 
 
 async def test_every_heartbeat_tells_each_socket_the_heads_of_its_user(make):
@@ -130,14 +103,14 @@ async def test_every_heartbeat_tells_each_socket_the_heads_of_its_user(make):
     await until(lambda: all(len(socket.told) >= 2 for socket in sockets))
 
     assert counts == [1, 2, 1]
-    assert sockets[0].told[0] == sockets[1].told[0] == ({live: 0, ended: 3}, True)
-    assert sockets[2].told[0] == ({}, True)
+    assert sockets[0].told[1] == sockets[1].told[1] == ({live: 0, ended: 3}, True)
+    assert sockets[2].told[1] == ({}, True)
 
 
 async def test_a_socket_that_is_gone_is_told_nothing(make):
     manager, socket = make(heartbeat=0.05), Listener(1)
     manager.connected(socket)
-    manager.disconnected(socket)
+    await manager.disconnected(socket)
     manager.start()
     await asyncio.sleep(0.2)
 

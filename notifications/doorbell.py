@@ -7,8 +7,9 @@ module's alone: no socket waits for it or ends by it. What did not ring is found
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -49,8 +50,10 @@ class Doorbell:
         self._hosts = hosts
         name = new_id(Prefix.CONNECTION)
         self._canaries = [f"netra.canary.{name}.{number}" for number in range(SHARDED_CANARIES if hosts > 1 else 1)]
-        self._heard_at: dict[str, float] = {}
+        self._heard_at = dict.fromkeys(self._canaries, -math.inf)
+        self._opened_at = -math.inf
         self._users: set[int] = set()
+        self._unjoined: set[int] = set()
         self._channel: str | None = None
         self._waiting: defaultdict[int, deque[CommittedBatch]] = defaultdict(deque)
         self._count = 0
@@ -82,8 +85,7 @@ class Doorbell:
     @property
     def is_heard(self) -> bool:
         """Whether what this process sent to itself came back lately."""
-        now = asyncio.get_running_loop().time()
-        return bool(self._heard_at) and all(now - at < DEAF_SECONDS for at in self._heard_at.values())
+        return asyncio.get_running_loop().time() - min(self._heard_at.values()) < DEAF_SECONDS
 
     def ring(self, batch: CommittedBatch) -> None:
         """Queues committed events for their user; what does not fit is counted."""
@@ -99,11 +101,12 @@ class Doorbell:
     async def join(self, user_id: int) -> None:
         """From now on messages for this user are heard; when that fails, as soon as it can be done."""
         self._users.add(user_id)
-        if self._channel is not None:
-            await self._try(self.layer.group_add(group_of(user_id), self._channel), "group not joined")
+        self._unjoined.add(user_id)
+        await self._join(user_id)
 
     async def leave(self, user_id: int) -> None:
         self._users.discard(user_id)
+        self._unjoined.discard(user_id)
         if self._channel is not None:
             await self._try(self.layer.group_discard(group_of(user_id), self._channel), "group not left")
 
@@ -145,7 +148,7 @@ class Doorbell:
 
     def _listen(self) -> None:
         self._channel = None
-        self._heard_at = dict.fromkeys(self._canaries, asyncio.get_running_loop().time())
+        self._opened_at = asyncio.get_running_loop().time()
         self._listening = asyncio.create_task(self._hear_all(), name="listener")
 
     async def _hear_all(self) -> None:
@@ -153,6 +156,8 @@ class Doorbell:
         try:
             async with asyncio.timeout(DEAF_SECONDS):
                 self._channel = channel = await self._open()
+            for user_id in list(self._unjoined):
+                await self._join(user_id)
             while True:
                 self._take(await self.layer.receive(channel))
         except Exception as error:
@@ -162,12 +167,14 @@ class Doorbell:
         channel = await self.layer.new_channel()
         for canary in self._canaries:
             await self.layer.group_add(canary, channel)
-        joined: set[int] = set()
-        while missing := self._users - joined:
-            for user_id in missing:
-                await self.layer.group_add(group_of(user_id), channel)
-            joined |= missing
+        self._unjoined |= self._users
         return str(channel)
+
+    async def _join(self, user_id: int) -> None:
+        if self._channel is not None:
+            joining = self.layer.group_add(group_of(user_id), self._channel)
+            if await self._try(joining, "group not joined"):
+                self._unjoined.discard(user_id)
 
     def _take(self, message: Message) -> None:
         if message.get("type") == "canary":
@@ -180,7 +187,9 @@ class Doorbell:
             for canary in self._canaries:
                 await self._try(self._send(canary, {"type": "canary", "name": canary}), "canary not sent")
             await asyncio.sleep(CANARY_SECONDS)
-            if not self.is_heard:
+            for user_id in list(self._unjoined) if self.is_heard else ():
+                await self._join(user_id)
+            if not self.is_heard and asyncio.get_running_loop().time() - self._opened_at >= DEAF_SECONDS:
                 await self._reopen()
 
     async def _reopen(self) -> None:
@@ -193,12 +202,15 @@ class Doorbell:
             await self._try(self.layer.flush(), "connections not closed")
         self._listen()
 
-    async def _try(self, work: Any, failure: str) -> None:
+    async def _try(self, work: Awaitable[Any], failure: str) -> bool:
+        """Whether it was done, within a second."""
         try:
             async with asyncio.timeout(SEND_SECONDS):
                 await work
         except Exception as error:
             log.warning(failure, error=repr(error))
+            return False
+        return True
 
 
 def _message_to(user_id: int, batches: Sequence[CommittedBatch]) -> dict[str, object]:

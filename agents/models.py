@@ -131,6 +131,22 @@ class AgentExecution(models.Model):
         return self.run_id
 
 
+class Worker(models.Model):
+    """A process that executes runs; `owner` is what its runs' leases name. One that was killed stays for a while."""
+
+    owner = models.CharField(max_length=64, unique=True)
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField(db_index=True)
+    capacity = models.PositiveIntegerField()
+    running = models.PositiveIntegerField()
+    accepting = models.BooleanField()
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
 class PhaseTransition(models.Model):
     """A step of a run from one phase to another; `duration_ms` is the time spent in `from_phase`."""
 

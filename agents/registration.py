@@ -12,6 +12,7 @@ from django.utils import timezone
 from agents.errors import Busy, LimitReached, NotFound, RequestIdReused
 from agents.ids import Prefix, is_id, new_id
 from agents.models import AgentExecution, Thread
+from agents.notices import notice_cancel, notice_pending
 from agents.runs import RunRequest
 
 TITLE_CHARACTERS = 80
@@ -68,6 +69,8 @@ def _register(user_id: int, request_id: str, request: RunRequest, terms: Callabl
         raise Busy("This thread has a run that has not ended. Wait for it, cancel it, or choose another on_busy.")
     if request.on_busy == "interrupt":
         in_thread.filter(cancel_requested_at__isnull=True).update(cancel_requested_at=timezone.now())
+        for run_id in ahead:
+            notice_cancel(run_id)
     position = len(ahead) or max(0, live_count - agreed.running_limit + 1)
     execution = AgentExecution.objects.create(
         run_id=new_id(Prefix.RUN),
@@ -81,6 +84,7 @@ def _register(user_id: int, request_id: str, request: RunRequest, terms: Callabl
         timeout=agreed.timeout,
         correlation_id=new_id(Prefix.CORRELATION),
     )
+    notice_pending(execution.run_id)
     return Registered(
         run_id=execution.run_id,
         thread_id=thread.thread_id,
@@ -150,4 +154,5 @@ def request_cancel(*, user_id: int | None, run_id: str, now: datetime) -> Cancel
     AgentExecution.objects.live().filter(pk=execution.pk, cancel_requested_at__isnull=True).update(
         cancel_requested_at=now
     )
+    notice_cancel(run_id)
     return CancelRequest(run_id=run_id, status=execution.status)

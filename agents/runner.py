@@ -1,4 +1,4 @@
-"""The embedded runner: an asyncio task per run, in the process that serves the sockets.
+"""The runner: an asyncio task per run, in the process that serves the sockets or in a worker of its own.
 
 It takes pending runs and those of dead workers, holds their leases while they go on, and stops gracefully.
 """
@@ -19,12 +19,13 @@ from agents.database import AWAY, in_database
 from agents.ids import Prefix, new_id
 from agents.leases import Claim, claim_pending, claim_stalled, release, renew
 from agents.watchdog import ending_of_stalled
+from agents.workers import forget_worker, note_worker
 
 R = TypeVar("R")
 
 log = structlog.get_logger(__name__)
 
-_running: Final[set[EmbeddedRunner]] = set()
+_running: Final[set[AgentRunner]] = set()
 """Those of this process."""
 
 
@@ -49,13 +50,27 @@ class Runner(Protocol):
         ...
 
 
+class RemoteRunner:
+    """For a process that executes no runs itself: its transactions tell the workers (agents.notices)."""
+
+    def enqueue(self, run_id: str) -> None:
+        pass
+
+    def cancel(self, run_id: str) -> None:
+        pass
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Numbers of runs executed at once here, in all and per user; times of leases, in seconds."""
+    """Numbers of runs executed at once here, in all and per user everywhere; times in seconds.
+
+    `poll` is how often the database is asked for waiting runs of which nobody has told.
+    """
 
     total: int
     per_user: int
     lease: float
     renew: float
+    poll: float
 
 
 class _Slot(msgspec.Struct, eq=False):
@@ -64,7 +79,7 @@ class _Slot(msgspec.Struct, eq=False):
     task: asyncio.Task[None] | None = None
 
 
-class EmbeddedRunner:
+class AgentRunner:
     def __init__(self, *, core: AgentExecutionCore, limits: Limits) -> None:
         self.owner = new_id(Prefix.WORKER)
         self._core = core
@@ -119,7 +134,11 @@ class EmbeddedRunner:
         for duty in self._duties:
             duty.cancel()
         await asyncio.gather(*self._duties, return_exceptions=True)
-        await asyncio.wait_for(in_database(release, owner=self.owner), timeout=2.0)
+        await asyncio.wait_for(in_database(self._leave), timeout=2.0)
+
+    def _leave(self) -> None:
+        release(owner=self.owner)
+        forget_worker(owner=self.owner)
 
     async def _take_runs(self) -> None:
         while self._accepting:
@@ -128,7 +147,7 @@ class EmbeddedRunner:
             for claim in claims or ():
                 self._begin(claim, CANCELLED if claim.cancel_requested else None)
             if not claims or len(self._slots) >= self._limits.total:
-                await _wait(self._wake, self._limits.renew)
+                await _wait(self._wake, self._limits.poll)
 
     async def _claim(self) -> list[Claim]:
         return await in_database(
@@ -141,6 +160,7 @@ class EmbeddedRunner:
 
     async def _hold_leases(self) -> None:
         while True:
+            await self._ask_database(self._note)
             keys = list(self._slots)
             held = await self._ask_database(partial(self._renew, keys))
             if held is not None:
@@ -148,6 +168,10 @@ class EmbeddedRunner:
                 for claim in await self._ask_database(self._claim_stalled) or ():
                     self._begin(claim, ending_of_stalled(claim))
             await asyncio.sleep(self._limits.renew)
+
+    async def _note(self) -> None:
+        running, capacity = len(self._slots), self._limits.total
+        await in_database(note_worker, owner=self.owner, capacity=capacity, running=running, accepting=self._accepting)
 
     async def _renew(self, keys: list[int]) -> dict[int, bool]:
         lease = timedelta(seconds=self._limits.lease)

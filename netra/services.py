@@ -15,22 +15,26 @@ from agents.core import AgentExecutionCore
 from agents.database import AWAY, checkpoint, in_database
 from agents.intake import Intake, Quota
 from agents.journal import Journal
+from agents.notices import pass_on_notices
 from agents.registry import AgentRegistry
-from agents.runner import EmbeddedRunner, Limits
+from agents.runner import AgentRunner, Limits, RemoteRunner
 from agents.tiers import build_tiers
 from agents.tracker import AgentExecutionTracker, set_execution_tracker
 from notifications.manager import WebSocketManager
 from notifications.receiver import SocketLimits
 
 CHECKPOINT_SECONDS: Final = 2.0
+POLL_SECONDS: Final = 1.0
+"""How often a runner looks for runs that another process has made, told or not."""
 
 log = structlog.get_logger(__name__)
 
 
 class Services:
-    """The parts of a process that serves sockets and runs agents, as the settings say."""
+    """The parts of a process that serves sockets, runs agents, or both."""
 
-    def __init__(self, registry: AgentRegistry) -> None:
+    def __init__(self, registry: AgentRegistry, *, runs_agents: bool | None = None, runs: int | None = None) -> None:
+        """`runs_agents` None, and `runs` (how many at once): as the settings say."""
         tiers = build_tiers(settings.NETRA_TIERS)
         layer = get_channel_layer()
         assert layer is not None
@@ -45,19 +49,12 @@ class Services:
         self.tracker = AgentExecutionTracker(self.journal)
         set_execution_tracker(self.tracker)
         self.core = AgentExecutionCore(registry=registry, tracker=self.tracker, bridge=self.manager, tiers=tiers)
-        self.runner = EmbeddedRunner(
-            core=self.core,
-            limits=Limits(
-                total=settings.NETRA_RUNS_TOTAL,
-                per_user=settings.NETRA_RUNS_PER_USER,
-                lease=settings.NETRA_LEASE_SECONDS,
-                renew=settings.NETRA_LEASE_RENEW_SECONDS,
-            ),
-        )
+        runs_agents = settings.NETRA_RUNS_AGENTS if runs_agents is None else runs_agents
+        self.runner = AgentRunner(core=self.core, limits=_limits(runs)) if runs_agents else None
         self.intake = Intake(
             registry=registry,
             tracker=self.tracker,
-            runner=self.runner,
+            runner=self.runner or RemoteRunner(),
             tiers=tiers,
             quota=Quota(
                 running=settings.NETRA_RUNS_PER_USER,
@@ -76,26 +73,41 @@ class Services:
             protocol_errors_per_10_s=settings.NETRA_PROTOCOL_ERRORS,
         )
 
-        self._checkpoints: asyncio.Task[None] | None = None
+        self._duties: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """To be called in the event loop that serves the sockets."""
         self.manager.start()
         if connection.vendor == "sqlite":
-            self._checkpoints = asyncio.create_task(_make_checkpoints(), name="checkpoints")
-        self.runner.start()
-        log.info("runner started", worker=self.runner.owner)
+            self._duties.append(asyncio.create_task(_make_checkpoints(), name="checkpoints"))
+        if self.runner is not None:
+            self.runner.start()
+            log.info("runner started", worker=self.runner.owner)
+            if connection.vendor == "postgresql":
+                self._duties.append(asyncio.create_task(pass_on_notices(self.runner), name="notices"))
 
     async def stop(self) -> None:
         """Lets runs end within the grace period; what is left is ended or left for the next process."""
         try:
-            await self.runner.stop(settings.NETRA_STOP_GRACE_SECONDS)
+            if self.runner is not None:
+                await self.runner.stop(settings.NETRA_STOP_GRACE_SECONDS)
             await asyncio.wait_for(self.journal.drain(), timeout=5.0)
         except (TimeoutError, *AWAY) as error:
             log.error("stopped without the database", error=repr(error))
         await self.manager.stop()
-        if self._checkpoints is not None:
-            self._checkpoints.cancel()
+        for duty in self._duties:
+            duty.cancel()
+
+
+def _limits(runs: int | None) -> Limits:
+    renew = settings.NETRA_LEASE_RENEW_SECONDS
+    return Limits(
+        total=runs or settings.NETRA_RUNS_TOTAL,
+        per_user=settings.NETRA_RUNS_PER_USER,
+        lease=settings.NETRA_LEASE_SECONDS,
+        renew=renew,
+        poll=min(renew, POLL_SECONDS) if connection.vendor == "postgresql" else renew,
+    )
 
 
 async def _make_checkpoints() -> None:

@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "channels",
     "agents.apps.AgentsConfig",
     "notifications.apps.NotificationsConfig",
+    "netra.apps.NetraConfig",
     *environment.names("NETRA_APPS"),  # yours: their agents.py are found
 ]
 MIDDLEWARE = [
@@ -107,6 +108,10 @@ CHANNEL_LAYERS = {
         "NETRA_TEST_LAYER_FAULTS", channel_layers.channel_layer("REDIS_URL"), is_test=NETRA_TEST_AGENTS
     )
 }
+# With a database and a layer that reach other processes, agents run in workers (manage.py agent_worker).
+NETRA_RUNS_AGENTS = environment.boolean(
+    "NETRA_RUNS_AGENTS", not (os.environ.get("REDIS_URL") and "postgresql" in DATABASES["default"]["ENGINE"])
+)
 NETRA_REDIS_HOSTS = len(channel_layers.redis_hosts("REDIS_URL"))
 
 STATIC_URL = "/static/"

@@ -9,7 +9,7 @@ from agents.database import in_database
 from agents.leases import EXPIRED, claim_pending
 from agents.models import AgentExecution
 from agents.registration import request_cancel
-from agents.runner import EmbeddedRunner, Limits
+from agents.runner import AgentRunner, Limits
 from tests.runs import (
     Workshop,
     make_terms,
@@ -23,7 +23,7 @@ from tests.runs import (
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-LIMITS = Limits(total=100, per_user=20, lease=15.0, renew=0.05)
+LIMITS = Limits(total=100, per_user=20, lease=15.0, renew=0.05, poll=0.05)
 
 
 class Staff:
@@ -31,7 +31,7 @@ class Staff:
 
     def __init__(self, workshop: Workshop) -> None:
         self.workshop = workshop
-        self.runners: list[EmbeddedRunner] = []
+        self.runners: list[AgentRunner] = []
         self.running: list[str] = []
         self.begun: list[str] = []
         self.most = 0
@@ -49,8 +49,8 @@ class Staff:
         attempt: int = context.attempt
         return attempt
 
-    def start(self, **limits: Any) -> EmbeddedRunner:
-        runner = EmbeddedRunner(core=self.workshop.core, limits=Limits(**{**as_dict(LIMITS), **limits}))
+    def start(self, **limits: Any) -> AgentRunner:
+        runner = AgentRunner(core=self.workshop.core, limits=Limits(**{**as_dict(LIMITS), **limits}))
         runner.start()
         self.runners.append(runner)
         return runner
@@ -154,7 +154,7 @@ async def test_runs_of_a_thread_go_one_after_the_other(staff, ada):
     assert staff.most == 1
 
 
-async def cancel(runner: EmbeddedRunner, user: int, run_id: str) -> None:
+async def cancel(runner: AgentRunner, user: int, run_id: str) -> None:
     await in_database(request_cancel, user_id=user, run_id=run_id, now=datetime.now(UTC))
     runner.cancel(run_id)
 
@@ -293,7 +293,7 @@ async def test_a_dead_workers_run_is_tried_again_when_its_agent_allows(staff, ad
     assert log[2]["data"]["attempt"] == log[-1]["data"]["result"]["output"] == 2
 
 
-def kill(runner: EmbeddedRunner) -> None:
+def kill(runner: AgentRunner) -> None:
     """Its tasks end where they are, as in a process that dies; nothing is released."""
     for task in [*runner._duties, *(slot.task for slot in runner._slots.values())]:
         assert task is not None

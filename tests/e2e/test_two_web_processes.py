@@ -6,6 +6,7 @@ import pytest
 
 from netra.testing.laws import require_lawful, require_legal_phases, require_record_is_log, require_view_is_log
 from netra.testing.server import RunningNetra
+from netra.testing.worker import RunningWorker
 
 pytestmark = pytest.mark.e2e
 
@@ -14,6 +15,7 @@ def test_a_run_is_seen_whole_from_both_processes(postgresql_server, redis_server
     servers = {"DATABASE_URL": postgresql_server.create_database(), "REDIS_URL": redis_server.url}
     with (
         RunningNetra(tmp_path, **servers) as first,
+        RunningWorker(first),
         first.beside(tmp_path / "second", "uvicorn") as second,
         first.connect() as mine,
         second.connect() as other,

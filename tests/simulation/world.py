@@ -82,7 +82,7 @@ class NetraProcess(Process):
         registry = AgentRegistry()
         for name, restartable in (("puppet", False), ("phoenix", True)):
             registry.register_agent_safely(name, puppet_class(world.puppets), streaming=True, restartable=restartable)
-        self.services = Services(registry)
+        self.services = Services(registry, runs_agents=True)
         self.router = build_router(
             manager=self.services.manager, intake=self.services.intake, limits=self.services.socket_limits
         )
@@ -90,6 +90,7 @@ class NetraProcess(Process):
 
     async def _start(self) -> None:
         self.services.manager.start()
+        assert self.services.runner is not None
         self.services.runner.start()
 
 

@@ -28,6 +28,11 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
+WAITING_CONNECTIONS = 4096
+"""How many may wait to be accepted. Of the 50 that Twisted lets wait, a crowd that reconnects is told nothing, and
+tries again after 1, 3, 7, 15 s and so on."""
+
+
 class NetraApplication:
     def __init__(self) -> None:
         self._services: Services | None = None
@@ -81,6 +86,7 @@ async def end_tasks() -> None:
 def live_with_daphne(netra: NetraApplication) -> None:
     """Starts with daphne's reactor; on SIGTERM and SIGINT lets runs end before it stops."""
     from twisted.internet import reactor as installed  # noqa: PLC0415 - daphne has installed the right one by now
+    from twisted.internet.tcp import Port  # noqa: PLC0415 - as above
 
     reactor: Any = installed
     loop = reactor._asyncioEventloop
@@ -98,6 +104,9 @@ def live_with_daphne(netra: NetraApplication) -> None:
 
     def begin() -> None:
         netra.start()
+        for reader in reactor.getReaders():
+            if isinstance(reader, Port):
+                reader.socket.listen(max(reader.backlog, WAITING_CONNECTIONS))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
 

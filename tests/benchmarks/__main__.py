@@ -11,19 +11,21 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 
 from tests.benchmarks import measures, report
+from tests.benchmarks.crowd import allow_files
 from tests.benchmarks.measures import Numbers
 from tests.benchmarks.subjects import Bare, Netra, Plain, Subject
 from tests.benchmarks.wire import Lost
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is measured; `events` are emitted by one run, and by `runs` runs together."""
+    """How much is measured; `events` are emitted by one run, and by `runs` runs together; `crowd` sockets come back."""
 
     rounds: int
     events: int
@@ -31,10 +33,11 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     rate: float
     paced_events: int
     sockets: int
+    crowd: int
 
 
-FULL = Work(rounds=5, events=10_000, runs=20, rate=1000, paced_events=2000, sockets=500)
-QUICK = Work(rounds=1, events=2000, runs=20, rate=1000, paced_events=1000, sockets=100)
+FULL = Work(rounds=5, events=10_000, runs=20, rate=1000, paced_events=2000, sockets=500, crowd=2000)
+QUICK = Work(rounds=1, events=2000, runs=20, rate=1000, paced_events=1000, sockets=100, crowd=200)
 
 
 def main() -> int:
@@ -44,6 +47,7 @@ def main() -> int:
     arguments = parser.parse_args()
     work = QUICK if arguments.quick else FULL
     work = msgspec.structs.replace(work, rounds=arguments.rounds or work.rounds)
+    allow_files(work.crowd)
     begin, load = time.monotonic(), os.getloadavg()
     print(f"{report.describe(report.machine())}\nload before: {load[0]:.2f}", flush=True)
     try:
@@ -65,16 +69,17 @@ def run(work: Work) -> list[dict[str, Numbers]]:
     """Subject, then measure, for each round; within a round the subjects take turns, so that noise hits all alike."""
     with tempfile.TemporaryDirectory(prefix="netra-bench-") as name:
         folder = Path(name)
-        subjects: list[Subject] = [Netra(folder), Plain(folder), Bare(folder)]
+        netra, others = Netra(folder), [Plain(folder), Bare(folder)]
         rounds = []
         for number in range(1, work.rounds + 1):
-            rounds.append(measure(subjects, work))
+            rounds.append(measure(netra, others, work))
             rates = ", ".join(f"{name} {of['one_run.events_per_s']:,.0f}" for name, of in rounds[-1].items())
             print(f"round {number} of {work.rounds}: {rates} events/s", flush=True)
         return rounds
 
 
-def measure(subjects: list[Subject], work: Work) -> dict[str, Numbers]:
+def measure(netra: Netra, others: Sequence[Subject], work: Work) -> dict[str, Numbers]:
+    subjects = [netra, *others]
     with ExitStack() as stack:
         for subject in subjects:
             stack.enter_context(subject)
@@ -90,12 +95,12 @@ def measure(subjects: list[Subject], work: Work) -> dict[str, Numbers]:
             note(subject, "many_runs", measures.throughput(subject, runs=work.runs, events=work.events))
         for subject in subjects:
             note(subject, "paced", measures.latency(subject, rate=work.rate, events=work.paced_events))
-            if isinstance(subject, Netra):
-                note(subject, "replay", measures.replay(subject))
+        note(netra, "replay", measures.replay(netra))
         for subject in subjects:
             subject.restart()  # memory that was freed before would be used again
             measures.warm_up(subject)
             note(subject, "idle", measures.idle_sockets(subject, sockets=work.sockets))
+        note(netra, "crowd", measures.reconnect(netra, sockets=work.crowd))
         return numbers
 
 

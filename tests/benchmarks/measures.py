@@ -122,7 +122,7 @@ def reconnect(netra: Netra, *, sockets: int) -> Numbers:
         "p99_s": seconds[len(seconds) * 99 // 100],
         "last_s": seconds[-1],
         "refused": sum(member.refused for member in crowd.members),
-        "repeated": sum(member.repeated for member in crowd.members),
+        "early": sum(member.early for member in crowd.members),
         "events": events,
     }
 

@@ -36,6 +36,8 @@ ROWS = (
     Row("one_run.memory_peak_mb", "memory at the most in one run", "MB"),
     Row("idle.socket_kib", "memory per idle socket", "KiB"),
     Row("replay.replay_ms", "replay of 300 events", "ms"),
+    Row("crowd.p50_s", "sockets that come back at once, half of them caught up", "s"),
+    Row("crowd.last_s", "sockets that come back at once, the last caught up", "s"),
 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -149,7 +150,7 @@ class ChatConsumer(AsyncConsumer):
     async def _accept(self) -> None:
         if not self._accepted:
             self._accepted = True
-            await self.send({"type": "websocket.accept"})
+            await self._put({"type": "websocket.accept"})
 
     async def _send_away(self) -> None:
         """Says why the socket is not served, which a refused handshake could not, and has the client come back."""
@@ -173,18 +174,21 @@ class ChatConsumer(AsyncConsumer):
     async def close(self, code: int) -> None:
         if not self._closed:
             self._closed = True
-            await servers.close(self.base_send, code)
+            with suppress(*servers.GONE):
+                await servers.close(self.base_send, code)
 
     async def _answer(self, message: protocol.ServerMessage) -> None:
         await self._send_text(protocol.encode(message))
 
     async def _send_text(self, text: str) -> None:
         if not self._closed:
-            message: Any = {"type": "websocket.send", "text": text}
-            try:
-                await self.base_send(message)
-            except servers.GONE:
-                self._closed = True
+            await self._put({"type": "websocket.send", "text": text})
+
+    async def _put(self, message: dict[str, Any]) -> None:
+        try:
+            await servers.put(self.base_send, message)
+        except servers.GONE:
+            self._closed = True
 
     async def end_session(self) -> None:
         """Called by the manager when the credential does not count any more."""

@@ -9,6 +9,18 @@ from autobahn.exception import Disconnected
 
 GONE: Final = (OSError, Disconnected)
 """What `send` raises when the client is gone; the server tells the consumer as well."""
+AFTER_THE_END: Final = "after sending 'websocket.close'"
+"""Of uvicorn's RuntimeError, where it has ended the socket by itself because of what the client sent."""
+
+
+async def put(send: Any, message: Any) -> None:
+    """Hands a message to the server by its ASGI `send`. Raises one of GONE when the client is gone."""
+    try:
+        await send(message)
+    except RuntimeError as error:
+        if AFTER_THE_END in str(error):
+            raise ConnectionResetError("the socket has ended") from error
+        raise
 
 
 def unsent_bytes(send: Any) -> int:
@@ -28,7 +40,7 @@ async def close(send: Any, code: int) -> None:
     if protocol is not None and code in {1001, 1012}:
         protocol.sendCloseFrame(code=code, isReply=False)
     else:
-        await send({"type": "websocket.close", "code": code})
+        await put(send, {"type": "websocket.close", "code": code})
 
 
 def _daphne_protocol(send: Any) -> Any:

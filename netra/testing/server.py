@@ -60,6 +60,9 @@ class RunningNetra:
     SQLite in `folder`, or on the database of an explicit DATABASE_URL.
     """
 
+    application = "netra.asgi:application"
+    """What is served. A test that puts something around it or beside it names its own in a subclass."""
+
     def __init__(self, folder: Path, web_server: WebServer = "daphne", /, **environment: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -121,7 +124,7 @@ class RunningNetra:
         """Starts the server process and returns when it answers."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *_arguments(self._web_server, self.port)],
+                [sys.executable, "-m", *_arguments(self._web_server, self.port), self.application],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,
@@ -241,10 +244,10 @@ class AnotherProcess(RunningNetra):
 
 def _arguments(web_server: WebServer, port: int) -> list[str]:
     if web_server == "daphne":
-        return ["daphne", "--verbosity", "0", "-b", "127.0.0.1", "-p", str(port), "netra.asgi:application"]
+        return ["daphne", "--verbosity", "0", "-b", "127.0.0.1", "-p", str(port)]
     where = ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
     sockets = ["--ws", "websockets-sansio", "--ws-per-message-deflate", "false"]
-    return ["uvicorn", *where, *sockets, "netra.asgi:application"]
+    return ["uvicorn", *where, *sockets]
 
 
 def _is_inherited(name: str) -> bool:

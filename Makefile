@@ -1,5 +1,5 @@
-# make run | test | check | bench | chaos | fmt | clean: each installs what it needs into .venv first.
-# PYTHON= picks the interpreter; HOST= and PORT= where `make run` listens.
+# make run | test | check | gate | bench | chaos | fmt | clean: each installs what it needs into .venv first.
+# PYTHON= picks the interpreter; HOST= and PORT= where `make run` listens; URL= and TOKEN= the deployment that `make gate` judges.
 
 PYTHON ?= python3
 HOST ?= 127.0.0.1
@@ -10,7 +10,7 @@ MANAGE := $(BIN)/python manage.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench chaos fmt clean runtime tools
+.PHONY: help run test check gate bench chaos fmt clean runtime tools
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
@@ -34,6 +34,11 @@ check: tools
 	$(MANAGE) check --fail-level WARNING
 	$(MANAGE) makemigrations --check --dry-run
 	$(MANAGE) generate_docs --check
+
+gate: export URL := $(URL)
+gate: export TOKEN := $(TOKEN)
+gate: tools
+	@scripts/gate
 
 bench: tools
 	$(BIN)/python -m tests.benchmarks $(ARGS)

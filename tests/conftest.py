@@ -10,6 +10,12 @@ from netra.testing.server import RunningNetra
 pytest_plugins = ["tests.honesty", "netra.testing.plugin"]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("netra")
+    group.addoption("--base-url", default="", help="the deployment to test, such as https://chat.example.org")
+    group.addoption("--token", default="", help="an API token of a user there")
+
+
 @pytest.fixture(scope="session")
 def netra_environment() -> dict[str, str]:
     return {"NETRA_HEARTBEAT_SECONDS": "2"}

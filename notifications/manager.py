@@ -59,7 +59,6 @@ class WebSocketManager:
     ) -> None:
         self.doorbell = Doorbell(layer, self._hear, hosts=redis_hosts)
         self.heartbeat = heartbeat
-        self.is_open = True
         self._starts_per_minute = starts_per_minute
         self._sockets: dict[int, set[Socket]] = defaultdict(set)
         self._starts: dict[int, RateLimit] = {}
@@ -72,7 +71,6 @@ class WebSocketManager:
 
     async def stop(self) -> None:
         """Sends out what is queued, tells all sockets to come back, and ends."""
-        self.is_open = False
         await self.doorbell.ring_out()
         await asyncio.sleep(DELIVERY_SECONDS)
         sockets = [socket for sockets in self._sockets.values() for socket in sockets]

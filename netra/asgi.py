@@ -18,6 +18,8 @@ from django.core.asgi import get_asgi_application
 
 django_application = get_asgi_application()
 
+from django.conf import settings
+
 from agents.registry import get_agent_registry
 from netra.operations import Operations, Receive, Scope, Send
 from netra.services import Services
@@ -46,7 +48,9 @@ class NetraApplication:
         """Starts the services in the running event loop, once."""
         if self._services is None:
             self._services = Services(get_agent_registry())
-            self._operations = Operations(self._services.health)
+            self._operations = Operations(
+                self._services.health, self._services.metrics, metrics_token=settings.NETRA_METRICS_TOKEN
+            )
             self._sockets = build_router(
                 is_ready=self._services.health.is_ready,
                 manager=self._services.manager,

@@ -1,4 +1,4 @@
-"""What operators and their machines ask over HTTP: `/healthz` and `/readyz`.
+"""What operators and their machines ask over HTTP: `/healthz`, `/readyz` and `/metrics`.
 
 Answered before Django, in the event loop alone: by any name of the host (a container is probed by its address), and
 also while every thread is busy.
@@ -6,12 +6,15 @@ also while every thread is busy.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from ipaddress import ip_address
 from typing import Any, Final
 
 import msgspec
 
 from netra.health import Health
+from netra.metrics import Metrics
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -19,6 +22,13 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 JSON: Final = "application/json"
 ALIVE: Final = b'{"status":"ok"}'
+METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
+NO_METRICS: Final = (
+    b"Metrics are told on this machine only, and not through a proxy. Set NETRA_METRICS_TOKEN, and ask with"
+    b" Authorization: Bearer TOKEN.\n"
+)
+FORWARDED: Final = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
+"""Who comes by a proxy of this machine looks as if from here."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -30,8 +40,10 @@ class Answer(msgspec.Struct, frozen=True):
 class Operations:
     """An ASGI application for the paths of which it says that they are its own."""
 
-    def __init__(self, health: Health) -> None:
+    def __init__(self, health: Health, metrics: Metrics, *, metrics_token: str) -> None:
         self._health = health
+        self._metrics = metrics
+        self._metrics_token = metrics_token
 
     def owns(self, scope: Scope) -> bool:
         return scope["type"] == "http" and scope["path"] in self._PATHS
@@ -60,7 +72,26 @@ class Operations:
         report = self._health.report
         return Answer(200 if report.is_ready else 503, msgspec.json.encode(report))
 
+    async def _measured(self, scope: Scope) -> Answer:
+        if not may_read_metrics(scope, self._metrics_token):
+            return Answer(403, NO_METRICS, "text/plain; charset=utf-8")
+        return Answer(200, await self._metrics.read(), METRICS)
+
     _PATHS: Final[Mapping[str, Callable[[Operations, Scope], Awaitable[Answer]]]] = {
         "/healthz": _alive,
         "/readyz": _ready,
+        "/metrics": _measured,
     }
+
+
+def may_read_metrics(scope: Scope, token: str) -> bool:
+    """Who has the token; as long as there is none, who asks from this machine without a proxy."""
+    headers = dict(scope["headers"])
+    if token:
+        return secrets.compare_digest(headers.get(b"authorization", b""), f"Bearer {token}".encode())
+    host = (scope.get("client") or ("",))[0]
+    try:
+        is_here = ip_address(host).is_loopback
+    except ValueError:  # a Unix socket has no address
+        is_here = False
+    return is_here and not any(name in headers for name in FORWARDED)

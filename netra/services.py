@@ -22,6 +22,7 @@ from agents.tiers import build_tiers
 from agents.tracker import AgentExecutionTracker, set_execution_tracker
 from netra import probes
 from netra.health import Health, Probe
+from netra.metrics import Metrics, watch_loop
 from notifications.manager import WebSocketManager
 from notifications.receiver import SocketLimits
 
@@ -77,6 +78,7 @@ class Services:
         self._duties: list[asyncio.Task[None]] = []
         self._watching = OwnThread("health")
         self.health = Health(self._probes())
+        self.metrics = Metrics()
 
     def _probes(self) -> list[Probe]:
         silence = 3 * settings.NETRA_LEASE_RENEW_SECONDS
@@ -98,6 +100,7 @@ class Services:
         self.manager.start()
         if connection.vendor == "sqlite":
             self._duties.append(asyncio.create_task(_make_checkpoints(), name="checkpoints"))
+        self._duties.append(asyncio.create_task(watch_loop(), name="loop lag"))
         if self.runner is not None:
             self.runner.start()
             log.info("runner started", worker=self.runner.owner)
@@ -117,6 +120,7 @@ class Services:
         await self.manager.stop()
         for duty in self._duties:
             duty.cancel()
+        self.metrics.close()
         self._watching.close()
 
 

@@ -29,6 +29,7 @@ if environment.boolean("NETRA_HTTPS") and not DEBUG:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
+NETRA_METRICS_TOKEN = environment.text("NETRA_METRICS_TOKEN")  # without one /metrics answers this machine only
 
 # — the application
 

@@ -15,6 +15,7 @@ from channels.layers import BaseChannelLayer
 from agents.database import in_database
 from agents.runs import CommittedBatch, Run
 from agents.tracker import AgentExecutionTracker
+from notifications import metrics
 from notifications.authentication import Credential, find_ended
 from notifications.doorbell import Doorbell
 from notifications.limits import RateLimit
@@ -92,6 +93,7 @@ class WebSocketManager:
     def connected(self, socket: Socket) -> int:
         """Adds a socket and returns how many its user has now, in this process."""
         self._sockets[socket.user_id].add(socket)
+        metrics.SOCKETS.inc()
         return len(self._sockets[socket.user_id])
 
     async def attend(self, socket: Socket) -> None:
@@ -101,6 +103,7 @@ class WebSocketManager:
     async def disconnected(self, socket: Socket) -> None:
         sockets = self._sockets[socket.user_id]
         sockets.discard(socket)
+        metrics.SOCKETS.dec()
         if not sockets:
             del self._sockets[socket.user_id]
             await self.doorbell.leave(socket.user_id)

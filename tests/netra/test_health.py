@@ -142,8 +142,10 @@ async def test_a_database_that_hangs_is_told_while_it_does():
     thread, gate = OwnThread("test"), threading.Event()
     hanging = asyncio.ensure_future(thread.call(gate.wait))
 
-    assert (await found(probes.probe_database(thread), patience=0.05)).checks["database"] == probes.DATABASE_AWAY
-    gate.set()
+    try:
+        assert (await found(probes.probe_database(thread), patience=0.05)).checks["database"] == probes.DATABASE_AWAY
+    finally:
+        gate.set()
     await hanging
     thread.close()
 
@@ -154,9 +156,11 @@ async def test_threads_that_all_hang_do_not_make_the_database_look_away():
     hanging = [asyncio.ensure_future(in_database(gate.wait)) for _ in range(8)]
 
     async with watching(probes.probe_database(thread), probes.probe_threads(), patience=0.5) as health:
-        assert await health.is_ready()
-        assert health.report.checks == {"server": OK, "database": OK, "threads": probes.THREADS_BUSY}
-        gate.set()
+        try:
+            assert await health.is_ready()
+            assert health.report.checks == {"server": OK, "database": OK, "threads": probes.THREADS_BUSY}
+        finally:
+            gate.set()
         await until(lambda: health.report.checks["threads"] == OK)
     await asyncio.gather(*hanging)
     thread.close()

@@ -21,6 +21,7 @@ django_application = get_asgi_application()
 from django.conf import settings
 
 from agents.registry import get_agent_registry
+from netra import checks
 from netra.operations import Operations, Receive, Scope, Send
 from netra.services import Services
 from notifications.routing import build_router
@@ -111,6 +112,7 @@ def live_with_daphne(netra: NetraApplication) -> None:
     reactor.callWhenRunning(lambda: loop.call_soon(begin))
 
 
+checks.refuse_half_configured()
 application = NetraApplication()
 
 if "daphne.server" in sys.modules:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -74,6 +75,7 @@ class RunningNetra:
             **{name: value for name, value in os.environ.items() if _is_inherited(name)},
             "NETRA_DATA_DIR": str(folder / "data"),
             "NETRA_TEST_AGENTS": "1",
+            "SECRET_KEY": secrets.token_urlsafe(64),  # also for servers that share a database
             "NETRA_STARTS_PER_MINUTE": "100000",
             "HOST": "127.0.0.1",
             "PORT": str(self.port),

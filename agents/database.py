@@ -52,6 +52,22 @@ async def in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwarg
     return await asyncio.get_running_loop().run_in_executor(_POOL, lambda: call(function, *args, **kwargs))
 
 
+class OwnThread:
+    """A thread and a connection apart from everybody's, for who may not wait behind other queries."""
+
+    def __init__(self, name: str) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"netra-{name}")
+
+    async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """As `in_database`. A call that is cancelled before its turn is never made."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: call(function, *args, **kwargs))
+
+    def close(self) -> None:
+        """Gives the connection back when the last call has returned; waits for nothing."""
+        self._executor.submit(connection.close)
+        self._executor.shutdown(wait=False)
+
+
 async def patiently(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """As `in_database`, but waits for a database that is away."""
     while True:

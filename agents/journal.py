@@ -7,6 +7,7 @@ fixed delay; under load the batches grow by themselves. What is committed is han
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -15,6 +16,7 @@ import msgspec
 import structlog
 from django.db import connection
 
+from agents import metrics
 from agents.database import AWAY, call_and_keep
 from agents.errors import CommitFailed, Fenced
 from agents.events import Frame
@@ -111,8 +113,11 @@ class Journal:
 
     async def _flush(self) -> None:
         while shares := self._take_batch():
+            begun = time.perf_counter()
             refusals = await self._commit(shares)
-            self._hand_on([share.write for share in shares if share.write.run.pk not in refusals])
+            written = [share.write for share in shares if share.write.run.pk not in refusals]
+            _count(written, time.perf_counter() - begun)
+            self._hand_on(written)
             for share in shares:
                 share.committed.set_result(refusals.get(share.write.run.pk))
             self._refuse(refusals)
@@ -148,6 +153,7 @@ class Journal:
             except AWAY as error:
                 delay = RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)]
                 tries += 1
+                metrics.COMMITS_RETRIED.inc()
                 log.warning("database away", error=str(error), tries=tries, retry_in_s=delay)
                 await asyncio.sleep(delay)
             except Exception as error:  # refused by the database, or by Python on the way there
@@ -172,6 +178,16 @@ class Journal:
 
 def _close_connection() -> None:
     connection.close()  # the one of the thread that runs this
+
+
+def _count(written: Sequence[RunWrite], seconds: float) -> None:
+    events = sum(len(write.frames) for write in written)
+    metrics.EVENTS_COMMITTED.inc(events)
+    metrics.COMMIT_EVENTS.observe(events)
+    metrics.COMMIT_SECONDS.observe(seconds)
+    for write in written:
+        if write.state.outcome is not None:
+            metrics.RUNS_ENDED.labels(write.state.status.value).inc()
 
 
 def _batch_of(write: RunWrite) -> CommittedBatch:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
 import msgspec
 import structlog
 
+from agents import metrics
 from agents.core import CANCELLED, LOST, AgentExecutionCore, Ending
 from agents.database import AWAY, in_database
 from agents.ids import Prefix, new_id
@@ -198,6 +199,9 @@ class AgentRunner:
                 _tell(slot, CANCELLED)
 
     def _begin(self, claim: Claim, ending: Ending | None) -> None:
+        if claim.run.attempt == 1:
+            waited = datetime.now(UTC) - claim.run.created_at
+            metrics.RUN_WAIT_SECONDS.observe(max(0.0, waited.total_seconds()))
         slot = _Slot(claim, asyncio.get_running_loop().create_future())
         if ending is not None:
             slot.stop.set_result(ending)

@@ -31,6 +31,6 @@ def forget_worker(*, owner: str) -> None:
     Worker.objects.filter(owner=owner).delete()
 
 
-def is_anybody_working(*, since: datetime) -> bool:
-    """Whether a worker that takes runs has been seen since then."""
-    return Worker.objects.filter(seen_at__gte=since, accepting=True).exists()
+def is_anybody_working(*, since: datetime, besides: str = "") -> bool:
+    """Whether a worker that takes runs has been seen since then; `besides` does not count."""
+    return Worker.objects.filter(seen_at__gte=since, accepting=True).exclude(owner=besides).exists()

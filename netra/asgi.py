@@ -10,7 +10,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "netra.settings")
@@ -19,13 +18,13 @@ from django.core.asgi import get_asgi_application
 
 django_application = get_asgi_application()
 
+from django.conf import settings
+
 from agents.registry import get_agent_registry
+from netra import checks
+from netra.operations import Operations, Receive, Scope, Send
 from netra.services import Services
 from notifications.routing import build_router
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 WAITING_CONNECTIONS = 4096
@@ -37,12 +36,15 @@ class NetraApplication:
     def __init__(self) -> None:
         self._services: Services | None = None
         self._sockets: Any = None
+        self._operations: Any = None
         self._stopping: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.start()
         if scope["type"] == "websocket":
             await self._sockets(scope, receive, send)
+        elif self._operations.owns(scope):
+            await self._operations(scope, receive, send)
         elif scope["type"] == "http":
             await django_application(scope, receive, cast("Any", send))
         else:
@@ -52,7 +54,11 @@ class NetraApplication:
         """Starts the services in the running event loop, once."""
         if self._services is None:
             self._services = Services(get_agent_registry())
+            self._operations = Operations(
+                self._services.health, self._services.metrics, metrics_token=settings.NETRA_METRICS_TOKEN
+            )
             self._sockets = build_router(
+                is_ready=self._services.health.is_ready,
                 manager=self._services.manager,
                 intake=self._services.intake,
                 limits=self._services.socket_limits,
@@ -67,6 +73,8 @@ class NetraApplication:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                assert self._services is not None
+                await self._services.health.is_ready()  # by then it is known, and the first sockets need not wait
                 await send({"type": "lifespan.startup.complete"})
             else:
                 await self.stop()
@@ -113,6 +121,7 @@ def live_with_daphne(netra: NetraApplication) -> None:
     reactor.callWhenRunning(lambda: loop.call_soon(begin))
 
 
+checks.refuse_half_configured()
 application = NetraApplication()
 
 if "daphne.server" in sys.modules:

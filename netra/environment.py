@@ -91,6 +91,9 @@ def folder(name: str, default: Path) -> Path:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ImproperlyConfigured(f"{name} is {str(path)!r}, which cannot be used: {error.strerror}.") from error
+    if not os.access(path, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        who = f"the user of this process (uid {os.geteuid()})"
+        raise ImproperlyConfigured(f"{name} is {str(path)!r}, where {who} may not write. Have it own the folder.")
     return path
 
 

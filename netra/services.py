@@ -12,7 +12,7 @@ from django.db import connection
 
 from agents.breaker import Breaker
 from agents.core import AgentExecutionCore
-from agents.database import AWAY, checkpoint, in_database
+from agents.database import AWAY, OwnThread, checkpoint, in_database
 from agents.intake import Intake, Quota
 from agents.journal import Journal
 from agents.notices import pass_on_notices
@@ -20,6 +20,9 @@ from agents.registry import AgentRegistry
 from agents.runner import AgentRunner, Limits, RemoteRunner
 from agents.tiers import build_tiers
 from agents.tracker import AgentExecutionTracker, set_execution_tracker
+from netra import probes
+from netra.health import Health, Probe
+from netra.metrics import Metrics, watch_loop
 from notifications.manager import WebSocketManager
 from notifications.receiver import SocketLimits
 
@@ -72,22 +75,42 @@ class Services:
             messages_per_minute=settings.NETRA_MESSAGES_PER_MINUTE,
             protocol_errors_per_10_s=settings.NETRA_PROTOCOL_ERRORS,
         )
-
         self._duties: list[asyncio.Task[None]] = []
+        self._watching = OwnThread("health")
+        self.health = Health(self._probes())
+        self.metrics = Metrics()
+
+    def _probes(self) -> list[Probe]:
+        silence = 3 * settings.NETRA_LEASE_RENEW_SECONDS
+        found = [
+            probes.probe_database(self._watching),
+            probes.probe_threads(),
+            probes.probe_layer(lambda: self.manager.doorbell.is_heard),
+        ]
+        if (runner := self.runner) is None:
+            found.append(probes.probe_workers(self._watching, silence=silence))
+        else:
+            found.append(probes.probe_runner(lambda: runner.is_alive))
+            if not settings.NETRA_REDIS_HOSTS:
+                found.append(probes.probe_solitude(self._watching, owner=runner.owner, silence=silence))
+        return found
 
     def start(self) -> None:
         """To be called in the event loop that serves the sockets."""
         self.manager.start()
         if connection.vendor == "sqlite":
             self._duties.append(asyncio.create_task(_make_checkpoints(), name="checkpoints"))
+        self._duties.append(asyncio.create_task(watch_loop(), name="loop lag"))
         if self.runner is not None:
             self.runner.start()
             log.info("runner started", worker=self.runner.owner)
             if connection.vendor == "postgresql":
                 self._duties.append(asyncio.create_task(pass_on_notices(self.runner), name="notices"))
+        self.health.start()
 
     async def stop(self) -> None:
         """Lets runs end within the grace period; what is left is ended or left for the next process."""
+        self.health.stop()
         try:
             if self.runner is not None:
                 await self.runner.stop(settings.NETRA_STOP_GRACE_SECONDS)
@@ -97,6 +120,8 @@ class Services:
         await self.manager.stop()
         for duty in self._duties:
             duty.cancel()
+        self.metrics.close()
+        self._watching.close()
 
 
 def _limits(runs: int | None) -> Limits:

@@ -24,11 +24,17 @@ ALLOWED_HOSTS = environment.names(
     "ALLOWED_HOSTS", LOCAL_HOSTS if HOST in {*LOCAL_HOSTS, *EVERY_INTERFACE} else [*LOCAL_HOSTS, HOST]
 )
 CSRF_TRUSTED_ORIGINS = environment.names("CSRF_TRUSTED_ORIGINS")
-if environment.boolean("NETRA_HTTPS") and not DEBUG:
+NETRA_HTTPS = environment.boolean("NETRA_HTTPS")
+if NETRA_HTTPS and not DEBUG:
     # A proxy ends TLS in front of Netra and says so; cookies never travel in the clear.
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    SECURE_HSTS_SECONDS = environment.integer("NETRA_HSTS_SECONDS", 3600)
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
+# Whether the other hosts of a domain speak HTTPS is not Netra's to say: no includeSubDomains, no preload.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+NETRA_METRICS_TOKEN = environment.text("NETRA_METRICS_TOKEN")  # without one /metrics answers this machine only
 
 # — the application
 

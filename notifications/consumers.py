@@ -33,6 +33,9 @@ from notifications.session import DeliverySession
 ENDED_LATELY: Final = timedelta(minutes=2)
 CLOSE_SESSION_ENDED: Final = 4401
 
+IsReady = Callable[[], Awaitable[bool]]
+"""Whether this process serves new sockets: what its /readyz says."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -40,7 +43,8 @@ class ChatConsumer(AsyncConsumer):
     user_id: int
     credential: Credential
 
-    def __init__(self, *, manager: WebSocketManager, intake: Intake, limits: SocketLimits) -> None:
+    def __init__(self, *, is_ready: IsReady, manager: WebSocketManager, intake: Intake, limits: SocketLimits) -> None:
+        self._is_ready = is_ready
         self._manager = manager
         self._intake = intake
         self._limits = limits
@@ -84,7 +88,7 @@ class ChatConsumer(AsyncConsumer):
     # ─ the socket's life
 
     async def _connect(self, _: dict[str, Any]) -> None:
-        if not self._manager.is_open:
+        if not await self._within_time(self._is_ready()):
             await self._send_away()
             return
         credential = await self._within_time(in_database(authenticate, dict(self.scope)))

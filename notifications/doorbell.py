@@ -18,6 +18,7 @@ from channels.layers import BaseChannelLayer
 
 from agents.ids import Prefix, new_id
 from agents.runs import CommittedBatch
+from notifications import metrics
 from notifications.groups import group_of
 
 SEND_SECONDS: Final = 1.0
@@ -142,6 +143,7 @@ class Doorbell:
 
     def _note_failure(self, reason: str) -> None:
         self.failures += 1
+        metrics.PUBLISH_FAILURES.inc()
         log.warning("events not published", reason=reason, failures=self.failures)
 
     # ─ listening
@@ -194,6 +196,7 @@ class Doorbell:
 
     async def _reopen(self) -> None:
         """Drops the connections, which may be dead without anybody having been told, and makes new ones."""
+        metrics.LAYER_SILENCES.inc()
         log.warning("channel layer not heard: connecting anew")
         if self._listening is not None:
             self._listening.cancel()

@@ -15,6 +15,7 @@ from channels.layers import BaseChannelLayer
 from agents.database import in_database
 from agents.runs import CommittedBatch, Run
 from agents.tracker import AgentExecutionTracker
+from notifications import metrics
 from notifications.authentication import Credential, find_ended
 from notifications.doorbell import Doorbell
 from notifications.limits import RateLimit
@@ -59,7 +60,6 @@ class WebSocketManager:
     ) -> None:
         self.doorbell = Doorbell(layer, self._hear, hosts=redis_hosts)
         self.heartbeat = heartbeat
-        self.is_open = True
         self._starts_per_minute = starts_per_minute
         self._sockets: dict[int, set[Socket]] = defaultdict(set)
         self._starts: dict[int, RateLimit] = {}
@@ -72,7 +72,6 @@ class WebSocketManager:
 
     async def stop(self) -> None:
         """Sends out what is queued, tells all sockets to come back, and ends."""
-        self.is_open = False
         await self.doorbell.ring_out()
         await asyncio.sleep(DELIVERY_SECONDS)
         sockets = [socket for sockets in self._sockets.values() for socket in sockets]
@@ -94,6 +93,7 @@ class WebSocketManager:
     def connected(self, socket: Socket) -> int:
         """Adds a socket and returns how many its user has now, in this process."""
         self._sockets[socket.user_id].add(socket)
+        metrics.SOCKETS.inc()
         return len(self._sockets[socket.user_id])
 
     async def attend(self, socket: Socket) -> None:
@@ -103,6 +103,7 @@ class WebSocketManager:
     async def disconnected(self, socket: Socket) -> None:
         sockets = self._sockets[socket.user_id]
         sockets.discard(socket)
+        metrics.SOCKETS.dec()
         if not sockets:
             del self._sockets[socket.user_id]
             await self.doorbell.leave(socket.user_id)

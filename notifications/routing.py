@@ -8,7 +8,7 @@ from channels.routing import URLRouter
 from django.urls import re_path
 
 from agents.intake import Intake
-from notifications.consumers import ChatConsumer
+from notifications.consumers import ChatConsumer, IsReady
 from notifications.manager import WebSocketManager
 from notifications.receiver import SocketLimits
 
@@ -18,7 +18,7 @@ async def refuse(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "websocket.close"})
 
 
-def build_router(*, manager: WebSocketManager, intake: Intake, limits: SocketLimits) -> URLRouter:
-    chat: Any = ChatConsumer.as_asgi(manager=manager, intake=intake, limits=limits)
+def build_router(*, is_ready: IsReady, manager: WebSocketManager, intake: Intake, limits: SocketLimits) -> URLRouter:
+    chat: Any = ChatConsumer.as_asgi(is_ready=is_ready, manager=manager, intake=intake, limits=limits)
     other: Any = refuse
     return URLRouter([re_path(r"^ws/?$", chat), re_path(r"", other)])

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from agents.database import patiently
-from notifications import protocol
+from notifications import metrics, protocol
 from notifications.log import read_events, read_snapshot
 from notifications.manager import CLOSE_COME_BACK
 from notifications.servers import GONE
@@ -70,6 +70,7 @@ class EventSender:
             while True:
                 await self._step()
         except TimeoutError:
+            metrics.SLOW_CLIENTS_CLOSED.inc()
             await self._close(CLOSE_STOPPED_READING)
         except GONE:
             log.debug("client gone", user_id=self._user_id)
@@ -85,7 +86,8 @@ class EventSender:
                 await self._tell_gap(run_id, missed_from, missed_to)
             case CaughtUp(id_, places):
                 await self._send([protocol.encode(protocol.CaughtUp(id=id_, runs=places))])
-            case Fetch(run_id, after, limit):
+            case Fetch(run_id, after, limit, cause):
+                metrics.LOG_READS.labels(cause).inc()
                 rows = await patiently(read_events, self._user_id, run_id, after, limit)
                 await self._send(self._session.fetched(run_id, after, rows).texts)
             case None:
@@ -106,7 +108,9 @@ class EventSender:
         if not self._session.is_blocked:
             self._blocked_since = None
             return None
-        self._blocked_since = self._blocked_since or asyncio.get_running_loop().time()
+        if self._blocked_since is None:
+            metrics.SLOW_CLIENT_WAITS.inc()
+            self._blocked_since = asyncio.get_running_loop().time()
         return self._blocked_since + STOPPED_READING_SECONDS
 
     async def _send(self, texts: list[str]) -> None:
@@ -125,6 +129,8 @@ class EventSender:
         """Waits while too much waits for the client. Raises TimeoutError when it takes nothing for a minute."""
         loop = asyncio.get_running_loop()
         least, since = self._unsent_bytes(), loop.time()
+        if least > UNSENT_BYTES:
+            metrics.SLOW_CLIENT_WAITS.inc()
         while (unsent := self._unsent_bytes()) > UNSENT_BYTES:
             if unsent < least:
                 least, since = unsent, loop.time()

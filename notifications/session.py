@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -31,12 +31,17 @@ class Send(msgspec.Struct, frozen=True):
     texts: list[str]
 
 
+Cause = Literal["gap", "overflow", "resume"]
+"""Why events are read from the log: they did not come live, there was no room for them, or the client asked."""
+
+
 class Fetch(msgspec.Struct, frozen=True):
     """Events to be read from the log, then handed to `fetched`."""
 
     run_id: str
     after: int
     limit: int
+    cause: Cause = "gap"
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -63,6 +68,7 @@ class _Place(msgspec.Struct, eq=False):
     held: deque[str] | None = None
     held_from: int = 0
     sizes: deque[int] | None = None
+    cause: Cause = "gap"
 
 
 class _Resume(msgspec.Struct, eq=False):
@@ -98,6 +104,8 @@ class DeliverySession:
             if not place.held:
                 place.held_from = next_seq
             self._hold(place, fresh)
+        elif fresh and not self._has_room():
+            place.cause = "overflow"
         self._touch(run_id, place)
 
     def learn_heads(self, heads: Mapping[str, int]) -> None:
@@ -114,6 +122,7 @@ class DeliverySession:
             place = self._place_of(run_id)
             self._set_back(place, cursor)
             place.head = max(place.head, heads[run_id])
+            place.cause = "resume" if place.head > cursor else "gap"
             self._touch(run_id, place)
 
     def ack(self, cursors: Mapping[str, int]) -> None:
@@ -152,7 +161,7 @@ class DeliverySession:
             return Send(texts)
         hole = place.held_from - place.sent - 1 if place.held else place.head - place.sent
         self._ready[run_id] = None
-        return Fetch(run_id, place.sent, max(1, min(hole, self._room(FETCH_EVENTS))))
+        return Fetch(run_id, place.sent, max(1, min(hole, self._room(FETCH_EVENTS))), place.cause)
 
     def fetched(self, run_id: str, after: int, rows: Sequence[tuple[int, str]]) -> Send:
         """Takes in what the log holds after a place, and returns what of it is to be sent."""
@@ -169,6 +178,8 @@ class DeliverySession:
         self._count_sent(place, texts)
         while place.held and place.held_from <= place.sent:
             self._drop_first(place)
+        if place.sent >= place.head:
+            place.cause = "gap"
         self._ready.pop(run_id, None)
         self._touch(run_id, place)
         return Send(texts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -77,6 +78,7 @@ class RunningNetra:
             **{name: value for name, value in os.environ.items() if _is_inherited(name)},
             "NETRA_DATA_DIR": str(folder / "data"),
             "NETRA_TEST_AGENTS": "1",
+            "SECRET_KEY": secrets.token_urlsafe(64),  # also for servers that share a database
             "NETRA_STARTS_PER_MINUTE": "100000",
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
@@ -121,7 +123,7 @@ class RunningNetra:
         self.run_server()
 
     def run_server(self) -> None:
-        """Starts the server process and returns when it answers."""
+        """Starts the server process and returns when it is ready."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *_arguments(self._web_server, self.port), self.application],
@@ -131,16 +133,16 @@ class RunningNetra:
                 stderr=log,
             )
         deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
+        while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"the server did not start:\n{self.log.read_text()[-4000:]}")
             time.sleep(0.05)
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
-            with urlopen(f"{self.url}/accounts/login/", timeout=2) as answer:
+            with urlopen(f"{self.url}/readyz", timeout=2) as answer:
                 return bool(answer.status == 200)
-        except OSError:
+        except OSError:  # also when it says that it is not
             return False
 
     def beside(self, folder: Path, web_server: WebServer = "daphne", /, **environment: str) -> AnotherProcess:

@@ -1,6 +1,10 @@
+import os
 import secrets
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -101,7 +105,27 @@ class TestValues:
         assert str(refusal.value) == f"The environment variable SETTING is {value!r}; expected {expected}."
 
 
+@contextmanager
+def as_an_ordinary_user():
+    """Nothing is forbidden to root."""
+    me = os.geteuid()
+    if me == 0:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(me)
+
+
 class TestFolder:
+    def test_a_folder_that_may_not_be_written_is_refused_with_the_remedy(self, given, tmp_path):
+        with TemporaryDirectory() as folder:  # pytest's own lie where an ordinary user may not look
+            Path(folder).chmod(0o555)
+            given(folder)
+
+            with as_an_ordinary_user(), pytest.raises(ImproperlyConfigured, match="Have it own the folder"):
+                environment.folder("SETTING", tmp_path)
+
     def test_it_is_made_and_its_owners_alone(self, given, tmp_path):
         given(str(tmp_path / "new" / "folder"))
 

@@ -1,38 +1,16 @@
 """Each test loads the settings in a process of its own, as a server does, in a folder of its own."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 PRINT = """
 import json, sys
 from netra import settings
 print(json.dumps({name: getattr(settings, name, None) for name in sys.argv[1:]}, default=str))
 """
-
-
-@pytest.fixture
-def python(tmp_path):
-    """A Python of the checkout with nothing in its environment but what is given."""
-
-    def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *arguments],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "NETRA_DATA_DIR": str(tmp_path)} | environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return python
 
 
 @pytest.fixture

@@ -54,7 +54,12 @@ class Netra:
 
     def open(self, headers: list[tuple[bytes, bytes]], path: str = "/ws/") -> "Socket":
         services = self.services
-        router = build_router(manager=services.manager, intake=services.intake, limits=services.socket_limits)
+        router = build_router(
+            is_ready=services.health.is_ready,
+            manager=services.manager,
+            intake=services.intake,
+            limits=services.socket_limits,
+        )
         return Socket(router, path, headers=headers)
 
 
@@ -151,7 +156,8 @@ def broken(scope: Any) -> None:
 async def test_who_cannot_be_served_now_is_told_why_and_comes_back(netra, ada, monkeypatch, look):
     if look is not None:
         monkeypatch.setattr("notifications.consumers.authenticate", look)
-    netra.services.manager.is_open = look is not None
+    else:
+        netra.services.health.stop()
 
     socket = await netra.connect(ada)
 

@@ -423,3 +423,28 @@ class Delivery(RuleBasedStateMachine):
 
 TestDelivery = Delivery.TestCase
 TestDelivery.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+
+
+def test_a_read_of_the_log_knows_why():
+    session = DeliverySession()
+    session.receive("lost", 3, texts("lost", 3, 3))
+    assert session.next() == Fetch("lost", 0, 2, "gap")
+    session.fetched("lost", 0, rows("lost", 0, 2, 3))
+
+    session.resume("r", {"lost": 1}, {"lost": 2})
+    assert session.next() == Fetch("lost", 1, 1, "resume")
+    session.fetched("lost", 1, rows("lost", 1, 1, 3))
+    drain(session, {"lost": 3})
+
+    for first in range(1, HELD_EVENTS + 200, 100):
+        session.receive("fast", first, texts("fast", first, first + 99))
+    sent, causes = 0, []
+    while (work := session.next()) is not None:
+        if isinstance(work, Fetch):
+            causes.append(work.cause)
+            work = session.fetched("fast", work.after, rows("fast", work.after, work.limit, HELD_EVENTS + 200))
+        assert isinstance(work, Send)
+        sent += len(work.texts)
+    assert set(causes) == {"overflow"}
+    session.learn_heads({"fast": sent + 1})
+    assert session.next() == Fetch("fast", sent, 1, "gap")

@@ -84,7 +84,10 @@ class NetraProcess(Process):
             registry.register_agent_safely(name, puppet_class(world.puppets), streaming=True, restartable=restartable)
         self.services = Services(registry, runs_agents=True)
         self.router = build_router(
-            manager=self.services.manager, intake=self.services.intake, limits=self.services.socket_limits
+            is_ready=_always,
+            manager=self.services.manager,
+            intake=self.services.intake,
+            limits=self.services.socket_limits,
         )
         self.spawn(self._start())
 
@@ -245,6 +248,11 @@ class World:
             return None
         self._database_fails.popleft()
         return failure
+
+
+async def _always() -> bool:
+    """Health is not simulated: its probes have threads and times of their own."""
+    return True
 
 
 def _keep_exception(_: object, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

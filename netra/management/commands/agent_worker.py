@@ -10,6 +10,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 from agents.registry import get_agent_registry
+from netra.listener import listen
+from netra.operations import Operations
 from netra.services import Services
 
 NO_DATABASE = (
@@ -33,22 +35,30 @@ class Command(BaseCommand):
             help="How many runs at once (default: NETRA_RUNS_TOTAL, %(default)s).",
         )
 
-    def handle(self, *, runs: int, **_options: Any) -> None:
+        parser.add_argument(
+            "--port", type=int, help="Where it answers /healthz, /readyz and /metrics (default: nowhere)."
+        )
+
+    def handle(self, *, runs: int, port: int | None, **_options: Any) -> None:
         if connection.vendor == "sqlite":
             raise CommandError(NO_DATABASE)
         if not settings.NETRA_REDIS_HOSTS:
             raise CommandError(NO_LAYER)
         if runs < 1:
             raise CommandError("A worker executes one run at the least: --runs 1.")
-        asyncio.run(work(runs))
+        asyncio.run(work(runs, port))
 
 
-async def work(runs: int) -> None:
+async def work(runs: int, port: int | None) -> None:
     """Until SIGTERM or SIGINT."""
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     services = Services(get_agent_registry(), runs_agents=True, runs=runs)
     services.start()
+    operations = Operations(services.health, services.metrics, metrics_token=settings.NETRA_METRICS_TOKEN)
+    server = await listen(operations, settings.HOST, port) if port else None
     await ended.wait()
     await services.stop()
+    if server is not None:
+        server.close()

@@ -69,13 +69,16 @@ class Connection:
     def _check(self, frame: Frame, text: str) -> None:
         """A frame on the wire: committed, of this user, and the next one of its run."""
         assert frame.get("code") != "internal", text
+        witness = self.client.world.witness
         if "seq" in frame:
-            witness, run_id, seq = self.client.world.witness, frame["run_id"], frame["seq"]
+            run_id, seq = frame["run_id"], frame["seq"]
             assert witness.user_of[run_id] == self.client.user.key, f"somebody else's event: {text}"
             assert witness.texts[run_id][seq - 1 : seq] == [text], f"not what the log has: {text}"
             self._follow_on(run_id, seq - 1, seq)
         elif frame["type"] == "gap":
             self._follow_on(frame["run_id"], frame["missed_from"] - 1, frame["missed_to"])
+        elif frame["type"] in {"head", "caught_up"}:
+            assert all(witness.user_of[run_id] == self.client.user.key for run_id in frame["runs"]), text
         elif frame["type"] == "connection_established":
             self._places = {run["run_id"]: run["last_seq"] for run in frame["runs"]}
 
@@ -113,7 +116,10 @@ class Client:
         self._request(request_key("cancel_run", run_id), {"type": "cancel_run", "run_id": run_id})
 
     def resume(self, cursors: dict[str, int]) -> None:
-        """Says so beside the dialogue, as an impatient client would."""
+        """Says so beside the dialogue, as an impatient client would; nobody who reads here is left behind."""
+        for reader in self.readers:
+            if reader.run_id in cursors and not reader.ended:
+                cursors[reader.run_id] = min(cursors[reader.run_id], reader.cursor)
         if self.connection is not None:
             self.connection.say({"type": "resume", "id": "impatient", "cursors": cursors})
 
@@ -144,8 +150,10 @@ class Client:
     # ─ its connection
 
     @property
-    def is_connected(self) -> bool:
-        return self.connection is not None
+    def has_its_answers(self) -> bool:
+        return self.dialogue.status == "up" and set(self.accepted) == {
+            key for key in self.requests if key.startswith("start_agent")
+        }
 
     def connect(self) -> None:
         if self.connection is not None:
@@ -179,6 +187,8 @@ class Client:
             self.world.counts["reconnect"] += self._losses > 0
         elif frame["type"] == "error":
             self._look_at_error(frame)
+        elif frame["type"] == "gap":
+            self.world.counts["gap"] += 1
         elif frame["type"] == "run_accepted":
             self.world.counts["duplicate request"] += frame["duplicate"]
         step = self.dialogue.receive(frame, self._now)
@@ -191,7 +201,6 @@ class Client:
     def _take_event(self, event: Frame) -> None:
         run_id, place = event["run_id"], self.reached[event["run_id"]]
         if event["type"] == "gap":
-            self.world.counts["gap"] += 1
             assert run_id in self.world.witness.pruned, f"a gap in what is still there: {event}"
             assert event["snapshot"]["run_id"] == run_id
             assert self.world.witness.user_of[run_id] == self.user.key

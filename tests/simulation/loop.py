@@ -117,6 +117,10 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         if self.failures:
             raise self.failures[0]
 
+    def stop_after(self, turns: int) -> None:
+        """Has the `run` under way end after so many turns."""
+        self._turns = turns
+
     def end(self) -> None:
         """Cancels whatever goes on, in killed processes too, without any more jobs; then closes."""
         self._ending = True
@@ -139,6 +143,8 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., Any], *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
+        if when > self._now:  # timers within the resolution go off at once: without this, time might never reach them
+            when = max(when, self._now + RESOLUTION)
         guarded = _Callback(callback, args, context)
         guarded.handle = super().call_at(when, guarded, context=guarded.context)
         return guarded.handle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ class Witness:
         self.user_of: dict[str, int] = {}
         self.attempts: dict[str, tuple[int, Process | None]] = {}
         self.pruned: set[str] = set()
+        self.on_takeover: Callable[[], None] | None = None
         self._counts = counts
         self._run_of: dict[int, str] = {}
         self._last_row = 0
@@ -57,7 +58,11 @@ class Witness:
         assert run.attempt == before + 1, f"{run.run_id}: attempt {run.attempt} follows {before}"
         assert claim.state.phase not in TERMINAL, f"{run.run_id} was claimed, but has ended"
         self.attempts[run.run_id] = (run.attempt, process)
-        self._counts["takeover"] += run.attempt > 1
+        if run.attempt > 1:
+            self._counts["takeover"] += 1
+            assert self._counts["worker hindered"], f"{run.run_id} was taken from a worker that does its duty"
+            if self.on_takeover is not None:
+                self.on_takeover()
 
     def _note_commit(self, process: Process | None, writes: Sequence[RunWrite], fenced: set[int]) -> None:
         self._counts["fenced"] += bool(fenced)

@@ -26,7 +26,7 @@ from agents.registry import AgentRegistry
 from agents.transactions import commit
 from netra.services import Services
 from netra.testing.laws import require_lawful
-from netra.testing.layers import FaultyLayer
+from netra.testing.layers import FAULTS, FaultyLayer
 from notifications.credentials import issue
 from notifications.models import AccessToken
 from notifications.routing import build_router
@@ -42,11 +42,11 @@ NEVER_LOGGED: Final = frozenset(
     "database refused rows".split(",")
 )
 
-LEASE: Final = 6.0
-PERIOD: Final = 3.0
+LEASE: Final = 3.0
+PERIOD: Final = 1.0
 """How often leases are renewed and looked for."""
-HEARTBEAT: Final = 4.0
-ROUNDS_TO_END: Final = 30
+HEARTBEAT: Final = 2.0
+SECONDS_TO_END: Final = 90
 SETTINGS: Final = {
     "NETRA_LEASE_SECONDS": LEASE,
     "NETRA_LEASE_RENEW_SECONDS": PERIOD,
@@ -60,14 +60,22 @@ Reach = Literal["any", "commit"]
 
 
 class Stage:
-    """What all examples share: the thread that has the database, and the users."""
+    """What all examples share: the thread that has the database, and the users. `seen` counts what they met."""
 
     def __init__(self) -> None:
+        self.seen: Counter[str] = Counter()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
         self.users = self.in_database(lambda: [_make_user(name) for name in ("ada", "bob")])
 
     def in_database(self, function: Callable[..., Any], *args: Any) -> Any:
         return self._thread.submit(function, *args).result()
+
+    def rarely(self, *kinds: str) -> list[str]:
+        return [kind for kind in kinds if self.seen[kind] * 50 < self.seen["example"]]
+
+    def describe(self) -> str:
+        shares = (f"{kind} {count / self.seen['example']:.0%}" for kind, count in sorted(self.seen.items()))
+        return f"{self.seen['example']} examples; of these with {', '.join(shares)}"
 
     def close(self) -> None:
         self.in_database(lambda: connection.close())  # noqa: PLW0108 - the connection of that thread
@@ -98,7 +106,7 @@ class NetraProcess(Process):
 
 
 class World:
-    def __init__(self, stage: Stage, *, seed: int) -> None:
+    def __init__(self, stage: Stage, *, seed: int, noise: float) -> None:
         self.stage = stage
         self.counts: Counter[str] = Counter()
         self.witness = Witness(self.counts)
@@ -111,7 +119,12 @@ class World:
         self._logs = structlog.testing.capture_logs(processors=[_keep_exception])
         self.logs = self._logs.__enter__()
         self.loop = SimulatedLoop(seed=seed, perform=self._perform, on_time=self._on_time)
-        self.layer = FaultyLayer(InMemoryChannelLayer(capacity=10_000, expiry=86_400), delay_seconds=1.0)
+        self.layer = FaultyLayer(
+            InMemoryChannelLayer(capacity=10_000, expiry=86_400),
+            seed=seed,
+            **dict.fromkeys(FAULTS, noise),
+            delay_seconds=1.0,
+        )
         self._earlier_layer: Any = channel_layers.set("default", self.layer)
         self.outside = contextvars.copy_context()
         self.stage.in_database(_clear)
@@ -128,6 +141,7 @@ class World:
         return made
 
     def kill(self, process: NetraProcess) -> None:
+        self.counts["worker hindered"] += 1
         process.kill()
         self.processes.remove(process)
         for client in self.clients:
@@ -139,15 +153,23 @@ class World:
         made.connect()
         return made
 
+    def stop(self, process: Process) -> None:
+        self.counts["worker hindered"] += 1
+        process.stop()
+
     @property
     def living_puppets(self) -> list[Puppet]:
         return [puppet for puppet in self.puppets if puppet.is_alive]
+
+    def process_of(self, puppet: Puppet) -> NetraProcess:
+        return next(process for process in self.processes if process is puppet.process)
 
     # ─ what befalls them
 
     def fail_database(self, reach: Reach, failures: Sequence[Failure]) -> None:
         """What becomes of the next calls, or of the journal's next commits, one each."""
         self._database_fails += [(reach, failure) for failure in failures]
+        self.counts["worker hindered"] += reach == "any"
 
     def prune(self, age: float) -> None:
         ended_before = self.now - timedelta(seconds=age)
@@ -157,22 +179,26 @@ class World:
 
     def heal(self) -> None:
         self.layer.outage = False
+        self.layer.drop = self.layer.duplicate = self.layer.reorder = self.layer.delay = 0.0
         self.layer._script.clear()
         self._database_fails.clear()
         for process in self.processes:
             process.go_on()
 
     def end_runs(self, how: End) -> None:
-        """Brings time on until every run has ended: by its agent, or by whoever finds that its worker is gone."""
-        for _ in range(ROUNDS_TO_END):
+        """Brings time on until all clients have their answers, and every run has ended: by its agent, or by whoever
+        finds that its worker is gone."""
+        end_by = self.now + timedelta(seconds=SECONDS_TO_END)
+        while not self._has_come_to_its_end():
+            assert self.now < end_by, "a run hangs, or a client gets no answer"
             for puppet in self.living_puppets:
                 puppet.tell([(how,)])
             self.loop.run(PERIOD)
-            if not self.stage.in_database(AgentExecution.objects.live().exists):
-                break
-        else:
-            raise AssertionError("a run hangs")
         self.loop.run(2 * HEARTBEAT)
+
+    def _has_come_to_its_end(self) -> bool:
+        is_live = self.stage.in_database(AgentExecution.objects.live().exists)
+        return not is_live and all(client.has_its_answers for client in self.clients)
 
     def check(self) -> None:
         """All that must hold when everything is healed and every run has ended."""
@@ -184,8 +210,21 @@ class World:
             require_lawful(self.witness.frames(run_id))
         for puppet in self.puppets:
             self._check_words(puppet)
+        self._check_clients()
+
+    def _check_clients(self) -> None:
+        """First what each has heard of by itself, then the rest, for which it asks."""
         for client in self.clients:
-            self._check_client(client)
+            for run_id in self._runs_of(client):
+                if self.witness.ended_at(run_id) > client.hello_at or client.reached[run_id]:
+                    client.check(run_id)
+            client.follow(self._runs_of(client))
+        self.loop.run(1.0)
+        for client in self.clients:
+            for run_id in self._runs_of(client):
+                client.check(run_id)
+            assert client.has_its_answers
+            assert set(client.view) <= set(self._runs_of(client))
 
     def _check_words(self, puppet: Puppet) -> None:
         """What an attempt said is in the log from its beginning on; all of it, if it was this attempt that answered."""
@@ -200,18 +239,8 @@ class World:
             assert thoughts == puppet.thoughts[: len(thoughts)]
             assert words == puppet.text.split()[: len(words)]
 
-    def _check_client(self, client: Client) -> None:
-        mine = [run_id for run_id, user in self.witness.user_of.items() if user == client.user.key]
-        assert client.is_connected
-        for run_id in mine:
-            if self.witness.ended_at(run_id) > client.hello_at or client.reached[run_id]:
-                client.check(run_id)
-        client.follow(mine)
-        self.loop.run(1.0)
-        for run_id in mine:
-            client.check(run_id)
-        assert set(client.view) <= set(mine)
-        assert set(client.accepted) == {key for key in client.requests if key.startswith("start_agent")}
+    def _runs_of(self, client: Client) -> list[str]:
+        return [run_id for run_id, user in self.witness.user_of.items() if user == client.user.key]
 
     def close(self) -> None:
         self.loop.end()

@@ -26,7 +26,6 @@ from netra.operations import Operations, Receive, Scope, Send
 from netra.services import Services
 from notifications.routing import build_router
 
-
 WAITING_CONNECTIONS = 4096
 """How many may wait to be accepted. Of the 50 that Twisted lets wait, a crowd that reconnects is told nothing, and
 tries again after 1, 3, 7, 15 s and so on."""

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs
 
 from autobahn.exception import Disconnected
 
-from netra.asgi import Receive, Scope, Send
 from netra.asgi import application as netra
+from netra.operations import Receive, Scope, Send
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""compose.yaml, Dockerfile and the proxy's settings: nothing builds them here, but each command of theirs is started."""
+"""compose.yaml, Dockerfile and the proxy's settings: not built here, but each command of theirs is started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-# make run | test | check | gate | bench | chaos | fmt | clean: each installs what it needs into .venv first.
+# make run | test | test-postgresql | check | gate | bench | chaos | fmt | clean: each installs what it needs into .venv first.
 # PYTHON= picks the interpreter; HOST= and PORT= where `make run` listens; URL= and TOKEN= the deployment that `make gate` judges.
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ MANAGE := $(BIN)/python manage.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check gate bench chaos fmt clean runtime tools
+.PHONY: help run test test-postgresql check gate bench chaos fmt clean runtime tools
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
@@ -25,6 +25,9 @@ run: runtime
 
 test: tools
 	@scripts/test $(ARGS)
+
+test-postgresql: tools
+	@scripts/test-postgresql $(ARGS)
 
 check: tools
 	$(BIN)/ruff check .

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Final
 
 import msgspec
 from django.contrib import admin, messages
@@ -15,10 +15,13 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
+from agents.ids import Prefix, is_id
 from agents.models import AgentExecution, Thread
 from agents.redaction import redact
 from agents.registration import request_cancel
+from agents.registry import get_agent_registry
 from agents.runner import tell_of_cancel
+from agents.tiers import TIERS
 
 SHOWN_EVENTS = 500
 """Events on a run's page: the first and the last half of so many."""
@@ -63,6 +66,43 @@ class CompletionFilter(admin.SimpleListFilter):
                 return queryset
 
 
+class NameFilter(admin.SimpleListFilter):
+    """Names that are known: to look for all that ever were would be to read all runs."""
+
+    def names(self) -> Iterable[str]:
+        raise NotImplementedError
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        return [(name, name) for name in self.names()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        assert self.parameter_name is not None
+        return queryset if self.value() is None else queryset.filter(**{self.parameter_name: self.value()})
+
+
+class AgentFilter(NameFilter):
+    title = "agent"
+    parameter_name = "agent_name"
+
+    def names(self) -> Iterable[str]:
+        return [spec.name for spec in get_agent_registry().agents()]
+
+
+class TierFilter(NameFilter):
+    title = "tier"
+    parameter_name = "tier"
+
+    def names(self) -> Iterable[str]:
+        return TIERS
+
+
+SEARCHED: Final = {
+    Prefix.RUN: "run_id",
+    Prefix.THREAD: "thread__thread_id",
+    Prefix.CORRELATION: "correlation_id",
+}
+
+
 @admin.register(AgentExecution)
 class AgentExecutionAdmin(ReadOnlyAdmin):
     list_display = (
@@ -77,10 +117,10 @@ class AgentExecutionAdmin(ReadOnlyAdmin):
         "last_seq",
         "created_at",
     )
-    list_filter = (CompletionFilter, "status", "phase", "agent_name", "tier", "created_at")
+    list_filter = (CompletionFilter, "status", "phase", AgentFilter, TierFilter, "created_at")
     list_select_related = ("user",)
     list_per_page = 50
-    search_fields = ("=run_id", "=correlation_id", "=thread__thread_id", "=user__username")
+    search_fields = ("user__username",)
     search_help_text = "A run's, thread's or correlation id, or a user's name."
     ordering = ("-id",)
     actions = ("cancel_runs",)
@@ -96,6 +136,14 @@ class AgentExecutionAdmin(ReadOnlyAdmin):
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("agents.operate_agentexecution")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """An id says by its prefix whose it is, so that one index answers."""
+        term = search_term.strip()
+        column = next((name for prefix, name in SEARCHED.items() if is_id(term, prefix)), "user__username")
+        return (queryset.filter(**{column: term}) if term else queryset), False
 
     @admin.action(description="Cancel the selected runs", permissions=["operate"])
     def cancel_runs(self, request: HttpRequest, queryset: QuerySet[AgentExecution]) -> None:

@@ -2,17 +2,22 @@
 
 Queries run on threads of Netra's own: asgiref's shared thread would let one slow query hold up every socket of the
 process (channels#2132). With PostgreSQL a connection goes back to the pool after each call.
+
+Transactions that write several rows lock them in the order of their keys, and users before runs: with PostgreSQL two
+that did it in different orders would wait for each other.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
 import structlog
-from django.db import InterfaceError, OperationalError, ProgrammingError, connection
+from django.contrib.auth import get_user_model
+from django.db import Error, InterfaceError, OperationalError, ProgrammingError, connection
+from psycopg_pool import PoolTimeout
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,6 +26,13 @@ AWAY: Final = (OperationalError, InterfaceError)
 """What Django raises when the database cannot be reached or is locked: try again, nothing was written."""
 
 RETRY_SECONDS: Final = 0.5
+
+MOVED_AWAY: Final = frozenset({"25006", "25P03", "25P04"})
+"""SQLSTATEs of PostgreSQL that Django does not take for an OperationalError, though another try may go well: a standby
+was asked (a fail-over is under way), or the transaction was idle or open for too long."""
+
+REFUSED_FOR_GOOD: Final = "54"
+"""The class of SQLSTATEs that say that a limit of PostgreSQL was passed."""
 
 log = structlog.get_logger(__name__)
 
@@ -40,11 +52,34 @@ def call_and_keep(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -
     """As `call`, but keeps a sound connection open for the next one."""
     try:
         return function(*args, **kwargs)
-    except AWAY as error:
-        connection.close()
-        if getattr(error.__cause__, "sqlite_errorname", "") == "SQLITE_ERROR":
+    except Error as error:
+        state = getattr(error.__cause__, "sqlstate", None) or ""
+        if isinstance(error, AWAY) or state in MOVED_AWAY:
+            _let_go(error)
+        if state in MOVED_AWAY:
+            raise OperationalError(str(error)) from error
+        if getattr(error.__cause__, "sqlite_errorname", "") == "SQLITE_ERROR" or state.startswith(REFUSED_FOR_GOOD):
             raise ProgrammingError(str(error)) from error  # wrong SQL or a missing table: no use in trying again
         raise
+
+
+def _let_go(error: Error) -> None:
+    """Closes this thread's connection; if it was lost, so are those that wait in the pool.
+
+    The pool would look at one after the other, and sleep in between, for longer than anybody waits.
+    """
+    pool = getattr(connection, "pool", None)
+    was_lost = isinstance(error.__cause__, PoolTimeout) or getattr(connection.connection, "broken", False)
+    connection.close()
+    if pool is not None and was_lost:
+        pool.drain()
+
+
+def lock_users(user_ids: Collection[int]) -> None:
+    """Until this transaction's end nobody else counts these users' runs. (With SQLite nobody else writes anyway.)"""
+    if connection.features.has_select_for_update:
+        users = get_user_model().objects.select_for_update(no_key=True).filter(pk__in=user_ids)
+        list(users.order_by("pk").values_list("pk"))
 
 
 async def in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -18,6 +18,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 from django.utils import timezone
 
+from agents.database import lock_users
 from agents.models import AgentExecution, ExecutionEvent
 from agents.phases import AgentExecutionPhase
 from agents.runs import Run, RunRequest, RunState
@@ -54,23 +55,12 @@ def claim_pending(
     slots = max(0, slots)
     with transaction.atomic():
         now = now or timezone.now()
-        running = Counter(
-            dict(
-                AgentExecution.objects.live()
-                .exclude(owner="")
-                .order_by()
-                .values_list("user_id")
-                .annotate(count=Count("id"))
-            )
-        )
         to_end = list(_waiting().filter(cancel_requested_at__isnull=False).values_list("pk", flat=True)[:CANCELS])
-        picked: list[int] = []
-        for pk, user_id in _runnable(per_user).values_list("pk", "user_id")[: slots + sum(running.values())]:
-            if len(picked) >= slots:
-                break
-            if running[user_id] < per_user:
-                running[user_id] += 1
-                picked.append(pk)
+        picked = _pick(slots, per_user)
+        if picked and connection.features.has_select_for_update:
+            users = set(picked.values())
+            lock_users(users)  # and count again: another worker may have taken runs of theirs meanwhile
+            picked = {pk: user_id for pk, user_id in _pick(slots, per_user).items() if user_id in users}
         return _take(_waiting().filter(pk__in=[*to_end, *picked]), owner=owner, now=now, lease=lease)
 
 
@@ -89,17 +79,17 @@ def renew(*, owner: str, keys: Sequence[int], lease: timedelta, now: datetime | 
     """Prolongs the leases of these runs; returns the keys of those that are live and `owner`'s, each with "was a
     cancel asked for?". A lease that nobody works for is never prolonged."""
     with transaction.atomic():
-        held = AgentExecution.objects.live().filter(owner=owner, pk__in=keys)
-        held.update(lease_expires_at=(now or timezone.now()) + lease)
-        return {pk: at is not None for pk, at in held.values_list("pk", "cancel_requested_at")}
+        held = dict(_held(owner, keys).values_list("pk", "cancel_requested_at"))
+        until = (now or timezone.now()) + lease
+        AgentExecution.objects.filter(pk__in=list(held)).update(lease_expires_at=until)
+        return {pk: at is not None for pk, at in held.items()}
 
 
 def release(*, owner: str, keys: Iterable[int] | None = None) -> None:
     """Lets the leases of `owner`'s live runs (or of those in `keys`) run out now: they are taken over at once."""
-    held = AgentExecution.objects.live().filter(owner=owner)
-    if keys is not None:
-        held = held.filter(pk__in=list(keys))
-    held.update(lease_expires_at=EXPIRED)
+    with transaction.atomic():
+        held = list(_held(owner, keys).values_list("pk", flat=True))
+        AgentExecution.objects.filter(pk__in=held).update(lease_expires_at=EXPIRED)
 
 
 def read_progress(pk: int) -> Progress:
@@ -128,6 +118,26 @@ def _log_of(pk: int) -> Iterable[tuple[str, str, datetime]]:
         .values_list("type", "frame", "at")
         .iterator()
     )
+
+
+def _held(owner: str, keys: Iterable[int] | None) -> QuerySet[AgentExecution]:
+    """A worker's live runs, locked in the order of their keys."""
+    held = AgentExecution.objects.live().filter(owner=owner).order_by("pk").select_for_update(no_key=True)
+    return held if keys is None else held.filter(pk__in=list(keys))
+
+
+def _pick(slots: int, per_user: int) -> dict[int, int]:
+    """The next runs to take, with their users."""
+    owned = AgentExecution.objects.live().exclude(owner="").order_by()
+    running = Counter(dict(owned.values_list("user_id").annotate(count=Count("id"))))
+    picked: dict[int, int] = {}
+    for pk, user_id in _runnable(per_user).values_list("pk", "user_id")[: slots + sum(running.values())]:
+        if len(picked) >= slots:
+            break
+        if running[user_id] < per_user:
+            running[user_id] += 1
+            picked[pk] = user_id
+    return picked
 
 
 def _waiting() -> QuerySet[AgentExecution]:

@@ -104,6 +104,7 @@ class AgentExecution(models.Model):
         permissions: ClassVar = [("operate_agentexecution", "Can operate runs")]
         indexes: ClassVar = [
             models.Index(fields=["lease_expires_at"], condition=_LIVE, name="execution_live"),
+            models.Index(fields=["id"], condition=Q(completed_seq__isnull=True), name="execution_lacking"),
             models.Index(fields=["user", "completed_at"], name="execution_user_ended"),
             models.Index(fields=["completed_at"], name="execution_ended"),
             models.Index(fields=["agent_name", "completed_at"], name="execution_agent_ended"),

@@ -7,8 +7,10 @@ from datetime import datetime
 
 import msgspec
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from agents.database import lock_users
 from agents.errors import Busy, LimitReached, NotFound, RequestIdReused
 from agents.ids import Prefix, is_id, new_id
 from agents.models import AgentExecution, Thread
@@ -55,6 +57,7 @@ def _register(user_id: int, request_id: str, request: RunRequest, terms: Callabl
     earlier = mine.filter(request_id=stored(request_id)).select_related("thread").first()
     if earlier is not None:
         return _again(earlier, request)
+    lock_users([user_id])  # or requests at once would get past the limit
     agreed = terms()
     live = AgentExecution.objects.live().for_user(user_id)
     live_count = live.count()
@@ -68,7 +71,7 @@ def _register(user_id: int, request_id: str, request: RunRequest, terms: Callabl
     if ahead and request.on_busy == "reject":
         raise Busy("This thread has a run that has not ended. Wait for it, cancel it, or choose another on_busy.")
     if request.on_busy == "interrupt":
-        in_thread.filter(cancel_requested_at__isnull=True).update(cancel_requested_at=timezone.now())
+        _cancel(in_thread)
         for run_id in ahead:
             notice_cancel(run_id)
     position = len(ahead) or max(0, live_count - agreed.running_limit + 1)
@@ -92,6 +95,12 @@ def _register(user_id: int, request_id: str, request: RunRequest, terms: Callabl
         queue_position=position,
         interrupts=ahead if request.on_busy == "interrupt" else [],
     )
+
+
+def _cancel(runs: QuerySet[AgentExecution]) -> None:
+    unasked = runs.filter(cancel_requested_at__isnull=True).order_by("pk")
+    keys = list(unasked.select_for_update(no_key=True).values_list("pk", flat=True))
+    runs.filter(pk__in=keys).update(cancel_requested_at=timezone.now())
 
 
 def stored(request_id: str) -> str:

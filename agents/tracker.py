@@ -244,7 +244,7 @@ def _outcome_of(event: AgentCompleted, now: datetime) -> Outcome:
         at=now,
         result=msgspec.json.encode(event.result).decode(),
         warnings=event.result.warnings,
-        error_code=event.error.code if event.error else "",
+        error_code=event.error.code.replace("\0", "") if event.error else "",
         error_message=event.error.message.replace("\0", "") if event.error else "",
     )
 

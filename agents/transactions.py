@@ -27,6 +27,7 @@ def commit(writes: Sequence[RunWrite]) -> set[int]:
     Raises django.db.Error when the database refuses; then nothing at all is written.
     """
     with transaction.atomic():
+        _lock([write.run.pk for write in writes])
         advanced = _advance([write for write in writes if write.state.outcome is None])
         advanced |= {write.run.pk for write in writes if write.state.outcome is not None and _end(write)}
         written = [write for write in writes if write.run.pk in advanced]
@@ -34,6 +35,14 @@ def commit(writes: Sequence[RunWrite]) -> set[int]:
         _insert_transitions(written)
         missed = [write for write in writes if write.run.pk not in advanced]
         return {write.run.pk for write in missed if not _is_committed(write)}
+
+
+def _lock(keys: Sequence[int]) -> None:
+    """The rows of several runs in the order of their keys; see agents.database."""
+    if len(keys) > 1 and connection.features.has_select_for_update:
+        table = AgentExecution._meta.db_table
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT id FROM {table} WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [list(keys)])
 
 
 def _advance(writes: Sequence[RunWrite]) -> set[int]:

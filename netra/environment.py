@@ -25,7 +25,20 @@ SQLITE_OPTIONS = {
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;"
     " PRAGMA wal_autocheckpoint=20000;",
 }
-POSTGRESQL_OPTIONS = {"pool": {"min_size": 1, "max_size": 20, "timeout": 10}}
+# A server that is away is asked again after 1 and 2 s, and then whenever somebody needs it: psycopg's pool would double
+# its pauses for five minutes, and Netra would stay deaf for as long again as the server was away.
+POOL = {"min_size": 1, "timeout": 3, "reconnect_timeout": 2}
+POSTGRESQL_OPTIONS = {
+    "application_name": "netra",
+    "connect_timeout": 3,
+    # A link that broke without a word is noticed within some 10 s.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+# Milliseconds. Who froze in a transaction must not keep its runs from being taken over.
+POSTGRESQL_TIMES = {"lock_timeout": 5_000, "idle_in_transaction_session_timeout": 10_000}
 
 
 def text(name: str, default: str = "") -> str:
@@ -111,8 +124,13 @@ def secret_file(path: Path) -> str:
     return secret
 
 
-def database(name: str, default_file: Path, test_file: Path) -> dict[str, Any]:
-    """One entry of Django's DATABASES, tuned as Netra's way of writing needs it."""
+def database(
+    name: str, default_file: Path, test_file: Path, *, connections: int = 20, statement_seconds: int = 30
+) -> dict[str, Any]:
+    """One entry of Django's DATABASES, tuned as Netra's way of writing needs it. What the URL says goes before.
+
+    With PostgreSQL the process has so many connections at most, and no statement may take longer (0: any time).
+    """
     url = text(name)
     if not url:
         config: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(default_file)}
@@ -126,7 +144,13 @@ def database(name: str, default_file: Path, test_file: Path) -> dict[str, Any]:
         config["OPTIONS"] = SQLITE_OPTIONS | config.get("OPTIONS", {})
         config["TEST"] = {"NAME": str(test_file)}  # a file, so that all threads of a test see one database
     elif engine == "postgresql":
-        config["OPTIONS"] = POSTGRESQL_OPTIONS | config.get("OPTIONS", {})
+        times = POSTGRESQL_TIMES | {"statement_timeout": statement_seconds * 1_000}
+        config["OPTIONS"] = {
+            "pool": POOL | {"max_size": connections},
+            "options": " ".join(f"-c {setting}={time}" for setting, time in times.items()),
+            **POSTGRESQL_OPTIONS,
+            **config.get("OPTIONS", {}),
+        }
         config["CONN_MAX_AGE"] = 0  # the pool keeps the connections
         config["CONN_HEALTH_CHECKS"] = True
     else:

@@ -105,6 +105,8 @@ DATABASES = {
         default_file=DATA_DIR / "netra.sqlite3",
         # Named after the process: test runs of one checkout do not meet.
         test_file=DATA_DIR / f"test-{os.getpid()}.sqlite3",
+        connections=environment.integer("NETRA_DATABASE_CONNECTIONS", 20, least=2),
+        statement_seconds=environment.integer("NETRA_STATEMENT_SECONDS", 30, least=0),
     )
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -3,9 +3,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.db import connection
+from django.test import TransactionTestCase
 
 from netra.testing.chat import Chat
 from netra.testing.server import RunningNetra
+from tests.databases import VENDORS
 
 pytest_plugins = ["tests.honesty", "netra.testing.plugin"]
 
@@ -14,6 +17,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("netra")
     group.addoption("--base-url", default="", help="the deployment to test, such as https://chat.example.org")
     group.addoption("--token", default="", help="an API token of a user there")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """DATABASE_URL says where the test database lives. A test about one database runs when it is that one; all that
+    touch it get the mark `database`."""
+    others = [vendor for vendor in VENDORS if vendor != connection.vendor]
+    left_out = [item for item in items if any(item.get_closest_marker(vendor) for vendor in others)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+    for item in items:
+        if isinstance(item, pytest.Function) and _touches_database(item):
+            item.add_marker("database")
+
+
+def _touches_database(item: pytest.Function) -> bool:
+    is_marked = item.get_closest_marker("django_db") is not None
+    is_django = item.cls is not None and issubclass(item.cls, TransactionTestCase)
+    return is_marked or is_django or not {"db", "transactional_db"}.isdisjoint(item.fixturenames)
 
 
 @pytest.fixture(scope="session")

@@ -212,6 +212,12 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="agentexecution",
+            index=models.Index(
+                condition=models.Q(("completed_seq__isnull", True)), fields=["id"], name="execution_lacking"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="agentexecution",
             index=models.Index(fields=["user", "completed_at"], name="execution_user_ended"),
         ),
         migrations.AddIndex(

@@ -413,6 +413,24 @@ async def test_an_answer_too_large_for_an_event_is_cut_and_says_so(workshop):
     assert data["result"]["warnings"] == ["The answer was too large for one event and was cut."]
 
 
+async def test_a_nul_may_come_from_anybody(workshop):
+    """Texts of users, agents and tools; PostgreSQL takes none in its own."""
+
+    async def execute(context):
+        await context.think("a\0b")
+        context.warn("c\0d")
+        if context.request.params:
+            raise AgentError("e\0f", "g\0h")
+        return context.request.message
+
+    workshop.add_agent(execute)
+    log = await workshop.execute(await workshop.claim(message="m\0n", request_id="r\0s"))
+    failed = await workshop.execute(await workshop.claim(params={"k\0": "v\0"}))
+
+    assert (log[2]["data"]["reasoning"], log[-1]["data"]["result"]["output"]) == ("a\0b", "m\0n")
+    assert failed[-1]["data"]["error"] == {"code": "e\0f", "message": "g\0h"}
+
+
 async def test_a_large_answer_with_many_long_warnings_still_fits_into_its_event(workshop):
     async def execute(context):
         for _ in range(100):

@@ -205,8 +205,25 @@ class TestDatabase:
         assert config["ENGINE"] == "django.db.backends.postgresql"
         assert (config["HOST"], config["NAME"], config["USER"]) == ("db", "netra", "me")
         assert (config["CONN_MAX_AGE"], config["CONN_HEALTH_CHECKS"]) == (0, True)
-        assert config["OPTIONS"]["pool"]["max_size"] > 1
+        assert config["OPTIONS"]["pool"]["max_size"] == 20
         assert config["OPTIONS"]["sslmode"] == "require"
+
+    def test_postgresql_waits_for_nothing_without_end(self, given, tmp_path):
+        given("postgres://db/netra?connect_timeout=1")
+
+        options = self.read(tmp_path)["OPTIONS"]
+
+        assert "-c statement_timeout=30000" in options["options"]
+        assert "-c lock_timeout=5000 -c idle_in_transaction_session_timeout=10000" in options["options"]
+        assert options["pool"]["timeout"] < 4  # a socket is answered within 4 s
+        assert (int(options["connect_timeout"]), options["tcp_user_timeout"]) == (1, 10_000)
+
+    def test_what_the_url_says_goes_before(self, given, tmp_path):
+        given("postgres://db/netra?options=-c%20statement_timeout%3D1&application_name=mine")
+
+        options = self.read(tmp_path)["OPTIONS"]
+
+        assert (options["options"], options["application_name"]) == ("-c statement_timeout=1", "mine")
 
     def test_others_are_refused(self, given, tmp_path):
         given("mysql://host/netra")

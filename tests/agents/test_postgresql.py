@@ -1,0 +1,226 @@
+"""What only PostgreSQL does: sessions that end, deadlocks, a pool that runs dry, several writers at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from itertools import chain
+from typing import Any
+
+import pytest
+from django.db import OperationalError, ProgrammingError, connection, transaction
+from msgspec.structs import replace
+
+from agents.database import AWAY, RETRY_SECONDS, call, call_and_keep, in_database, patiently
+from agents.events import Frame
+from agents.leases import Claim, claim_pending, renew
+from agents.models import AgentExecution
+from agents.runs import RunWrite
+from agents.transactions import commit
+from tests.databases import database_away, elsewhere, terminate_sessions
+from tests.runs import LEASE, claim_runs, make_claim, make_user, read_seqs, register_run
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture(autouse=True)
+def fresh_connection() -> Iterator[None]:
+    """This thread's connection may be one of those that a test ends."""
+    yield
+    connection.close()
+
+
+def ask(question: str, *parameters: Any) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(question, parameters)
+        return [row[0] for row in cursor.fetchall()]
+
+
+def at_once(*works: Callable[[], Any]) -> list[Any]:
+    """What each gave or raised, each in a thread of its own."""
+
+    def attempt(work: Callable[[], Any]) -> Any:
+        try:
+            return call(work)
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(len(works)) as threads:
+        return list(threads.map(attempt, works))
+
+
+@contextmanager
+def all_connections() -> Iterator[None]:
+    """Holds all that the pool may have; afterwards they are open and wait in it."""
+    connection.close()
+    pool = connection.pool  # type: ignore[attr-defined]
+    pool.open()
+    with ExitStack() as held:
+        for _ in range(pool.max_size):
+            held.enter_context(pool.connection())
+        yield
+
+
+def open_all_connections() -> None:
+    with all_connections():
+        pass
+
+
+def restart_sessions() -> int:
+    with elsewhere() as server:
+        return terminate_sessions(server, connection.settings_dict["NAME"])
+
+
+def test_every_wait_has_a_limit():
+    shown = {name: ask(f"SHOW {name}")[0] for name in ("statement_timeout", "lock_timeout", "application_name")}
+
+    assert shown == {"statement_timeout": "30s", "lock_timeout": "5s", "application_name": "netra"}
+    assert ask("SHOW idle_in_transaction_session_timeout") == ["10s"]
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01", "53300", "55P03", "57014", "57P01", "25006", "25P03"])
+def test_what_may_go_well_the_next_time_is_away(state):
+    with pytest.raises(AWAY, match="as you wish"):
+        call_and_keep(ask, f"DO $$ BEGIN RAISE EXCEPTION 'as you wish' USING ERRCODE = '{state}'; END $$")
+
+    assert connection.connection is None
+
+
+@pytest.mark.parametrize("state", ["54000", "42P01"])
+def test_what_will_never_go_well_is_not(state):
+    with pytest.raises(ProgrammingError, match="as you wish"):
+        call_and_keep(ask, f"DO $$ BEGIN RAISE EXCEPTION 'as you wish' USING ERRCODE = '{state}'; END $$")
+
+
+def test_a_deadlock_is_away():
+    first, second = make_claim(), make_claim()
+    barrier = threading.Barrier(2)
+
+    def touch(*claims: Claim) -> None:
+        with transaction.atomic():
+            for claim in claims:
+                AgentExecution.objects.filter(pk=claim.run.pk).update(owner="touched")
+                if claim is claims[0]:
+                    barrier.wait(10)
+
+    answers = at_once(lambda: touch(first, second), lambda: touch(second, first))
+
+    assert Counter(map(type, answers)) == {type(None): 1, OperationalError: 1}
+    assert "deadlock" in str(next(filter(None, answers)))
+
+
+async def test_sessions_that_end_cost_nothing(workshop):
+    """As by a restart of the server, in the middle of a run."""
+    restarts: list[int] = []
+
+    async def execute(context: Any) -> str:
+        for number in range(30):
+            await context.think(f"{number}")
+            if number % 10 == 5:
+                await workshop.journal.drain()
+                restarts.append(await asyncio.to_thread(restart_sessions))
+        return "done"
+
+    log = await workshop.run(execute)
+
+    assert [event["seq"] for event in log] == list(range(1, len(log) + 1))
+    assert log[-1]["data"]["result"]["output"] == "done"
+    assert len(restarts) == 3
+    assert min(restarts) >= 1
+
+
+async def test_who_waits_patiently_goes_on_soon_after_the_database_is_back():
+    await asyncio.to_thread(open_all_connections)
+    away = database_away()
+    await asyncio.to_thread(away.__enter__)
+    waiting = asyncio.ensure_future(patiently(AgentExecution.objects.count))
+    await asyncio.sleep(4 * RETRY_SECONDS)
+    assert not waiting.done()
+
+    await asyncio.to_thread(away.__exit__, None, None, None)
+
+    assert await asyncio.wait_for(waiting, 20) == 0
+
+
+def test_a_pool_that_has_run_dry_is_away():
+    with all_connections(), pytest.raises(AWAY):
+        call(AgentExecution.objects.count)
+
+    assert call(AgentExecution.objects.count) == 0
+
+
+async def test_connections_go_back_to_the_pool():
+    await asyncio.gather(*(in_database(AgentExecution.objects.count) for _ in range(50)))
+
+    states = await in_database(ask, "SELECT state FROM pg_stat_activity WHERE datname = current_database()")
+    assert states.count("idle in transaction") == 0
+    assert len(states) <= 20
+
+
+def write_next(claim: Claim, seq: int) -> RunWrite:
+    """The next event of a run that its writer has brought to `seq`."""
+    now = datetime.now(UTC)
+    return RunWrite(
+        run=claim.run,
+        expected_seq=seq,
+        expected_phase_count=0,
+        state=replace(claim.state, last_seq=seq + 1, last_progress_at=now),
+        frames=[Frame(seq=seq + 1, type="agent_thinking", text="{}", at=now)],
+        transitions=[],
+    )
+
+
+@contextmanager
+def no_deadlock() -> Iterator[None]:
+    question = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    before = ask(question)
+    yield
+    ask("SELECT pg_stat_force_next_flush()")
+    assert ask(question) == before
+
+
+def test_commits_and_renewals_of_the_same_runs_never_wait_for_each_other_in_a_circle():
+    ada = make_user()
+    claims = [make_claim(ada) for _ in range(12)]
+
+    def write(begin: int) -> int:
+        """Of what two writers of one run write, one half is fenced: here they shall only meet."""
+        order = random.Random(begin)
+        for seq in range(15):
+            commit([write_next(claim, seq) for claim in order.sample(claims, len(claims))])
+        return begin
+
+    def hold(begin: int) -> int:
+        order = random.Random(begin)
+        for _ in range(15):
+            renew(owner="worker_1", keys=[claim.run.pk for claim in order.sample(claims, 12)], lease=LEASE)
+        return begin
+
+    with no_deadlock():
+        answers = at_once(*(partial((write, hold)[number % 2], number) for number in range(6)))
+
+    assert answers == list(range(6))
+    assert {tuple(read_seqs(claim.run.run_id)) for claim in claims} == {tuple(range(1, 16))}
+
+
+def test_workers_that_claim_at_once_keep_to_the_limit_of_a_user_and_take_no_run_twice():
+    ada, bob = make_user(), make_user()
+    made = [register_run(user).run_id for user in (ada, bob) for _ in range(6)]
+    gate = threading.Barrier(5)
+
+    def claim(owner: str) -> list[str]:
+        gate.wait(10)
+        now = datetime.now(UTC)
+        return [one.run.run_id for one in claim_pending(owner=owner, slots=4, per_user=2, now=now, lease=LEASE)]
+
+    answers = at_once(*(partial(claim, f"worker_{number}") for number in range(5)))
+
+    assert sorted(chain.from_iterable(answers)) == sorted([*made[:2], *made[6:8]])
+    assert claim_runs(per_user=2) == []

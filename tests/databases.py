@@ -1,0 +1,66 @@
+"""What tests do to the test database as a whole, whichever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg
+from django.db import connection, connections
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+VENDORS: Final = ("sqlite", "postgresql")
+"""Also marks: tests with one of them are about that database."""
+
+
+@contextmanager
+def database_away() -> Iterator[None]:
+    """The database does not serve: SQLite is locked by another program, PostgreSQL ends all sessions and takes none."""
+    with _locked() if connection.vendor == "sqlite" else _shut():
+        yield
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    other = connections.create_connection("default")
+    other.inc_thread_sharing()
+    other.cursor().execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.close()
+
+
+@contextmanager
+def _shut() -> Iterator[None]:
+    name = connection.settings_dict["NAME"]
+    with elsewhere() as server:
+        server.execute(_alter(name, "false"))
+        terminate_sessions(server, name)
+        try:
+            yield
+        finally:
+            server.execute(_alter(name, "true"))
+
+
+@contextmanager
+def elsewhere() -> Iterator[psycopg.Connection]:
+    """A session in another database of the same PostgreSQL."""
+    at = connection.settings_dict
+    where = make_conninfo(
+        host=at["HOST"], port=at["PORT"], user=at["USER"], password=at["PASSWORD"] or None, dbname="postgres"
+    )
+    with psycopg.connect(where, autocommit=True) as server:
+        yield server
+
+
+def terminate_sessions(server: psycopg.Connection, name: str) -> int:
+    """Ends all sessions of a database, as a restart does; returns how many there were."""
+    ended = server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+    return len(ended.fetchall())
+
+
+def _alter(name: str, allowed: str) -> sql.Composed:
+    return sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}").format(sql.Identifier(name), sql.SQL(allowed))

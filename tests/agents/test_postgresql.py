@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import pytest
@@ -20,12 +18,13 @@ from msgspec.structs import replace
 
 from agents.database import AWAY, RETRY_SECONDS, call, call_and_keep, in_database, patiently
 from agents.events import Frame
-from agents.leases import Claim, claim_pending, renew
+from agents.leases import Claim, renew
 from agents.models import AgentExecution
-from agents.runs import RunWrite
+from agents.phases import AgentExecutionPhase
+from agents.runs import Outcome, RunWrite
 from agents.transactions import commit
 from tests.databases import database_away, elsewhere, terminate_sessions
-from tests.runs import LEASE, claim_runs, make_claim, make_user, read_seqs, register_run
+from tests.runs import LEASE, claim_runs, make_claim, make_user, register_run
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -164,63 +163,66 @@ async def test_connections_go_back_to_the_pool():
     assert len(states) <= 20
 
 
-def write_next(claim: Claim, seq: int) -> RunWrite:
-    """The next event of a run that its writer has brought to `seq`."""
+def test_after_one_failure_no_dead_connection_is_left():
+    open_all_connections()
+    restart_sessions()
+
+    with pytest.raises(AWAY):
+        call(AgentExecution.objects.count)
+    assert call(AgentExecution.objects.count) == 0
+
+
+def held_up(threads: ThreadPoolExecutor, work: Callable[[], Any]) -> Future[Any]:
+    """Begins it in another thread, and returns when it waits for a lock or is done."""
+    question = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+    begun = threads.submit(call, work)
+    with elsewhere() as server:
+        while not begun.done() and not server.execute(question, [connection.settings_dict["NAME"]]).fetchall():
+            pass
+    return begun
+
+
+def end_of(claim: Claim) -> RunWrite:
     now = datetime.now(UTC)
+    outcome = Outcome(at=now, result="{}", warnings=[])
     return RunWrite(
         run=claim.run,
-        expected_seq=seq,
+        expected_seq=0,
         expected_phase_count=0,
-        state=replace(claim.state, last_seq=seq + 1, last_progress_at=now),
-        frames=[Frame(seq=seq + 1, type="agent_thinking", text="{}", at=now)],
+        state=replace(claim.state, phase=AgentExecutionPhase.LOST, last_seq=1, outcome=outcome),
+        frames=[Frame(seq=1, type="agent_completed", text="{}", at=now)],
         transitions=[],
     )
 
 
-@contextmanager
-def no_deadlock() -> Iterator[None]:
-    question = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-    before = ask(question)
-    yield
-    ask("SELECT pg_stat_force_next_flush()")
-    assert ask(question) == before
-
-
-def test_commits_and_renewals_of_the_same_runs_never_wait_for_each_other_in_a_circle():
+def test_a_commit_and_renewals_never_wait_for_each_other():
     ada = make_user()
-    claims = [make_claim(ada) for _ in range(12)]
+    first, second = make_claim(ada), make_claim(ada)
 
-    def write(begin: int) -> int:
-        """Of what two writers of one run write, one half is fenced: here they shall only meet."""
-        order = random.Random(begin)
-        for seq in range(15):
-            commit([write_next(claim, seq) for claim in order.sample(claims, len(claims))])
-        return begin
+    with ThreadPoolExecutor(1) as threads:
+        with transaction.atomic():
+            renew(owner="worker_1", keys=[first.run.pk], lease=LEASE)
+            committing = held_up(threads, partial(commit, [end_of(second), end_of(first)]))
+            assert not committing.done()
+            assert renew(owner="worker_1", keys=[second.run.pk], lease=LEASE) == {second.run.pk: False}
 
-    def hold(begin: int) -> int:
-        order = random.Random(begin)
-        for _ in range(15):
-            renew(owner="worker_1", keys=[claim.run.pk for claim in order.sample(claims, 12)], lease=LEASE)
-        return begin
-
-    with no_deadlock():
-        answers = at_once(*(partial((write, hold)[number % 2], number) for number in range(6)))
-
-    assert answers == list(range(6))
-    assert {tuple(read_seqs(claim.run.run_id)) for claim in claims} == {tuple(range(1, 16))}
+        assert committing.result(20) == set()
 
 
-def test_workers_that_claim_at_once_keep_to_the_limit_of_a_user_and_take_no_run_twice():
-    ada, bob = make_user(), make_user()
-    made = [register_run(user).run_id for user in (ada, bob) for _ in range(6)]
-    gate = threading.Barrier(5)
+def test_a_claim_counts_what_another_worker_has_taken_meanwhile():
+    """Each statement sees what was committed before it: the count may be older than the list of waiting runs."""
+    ada = make_user()
+    made = [register_run(ada).run_id for _ in range(6)]
+    others: list[Claim] = []
 
-    def claim(owner: str) -> list[str]:
-        gate.wait(10)
-        now = datetime.now(UTC)
-        return [one.run.run_id for one in claim_pending(owner=owner, slots=4, per_user=2, now=now, lease=LEASE)]
+    def let_another_claim(execute: Callable[..., Any], sql: str, *context: Any) -> Any:
+        answer = execute(sql, *context)
+        if "COUNT(" in sql and not others:
+            others.extend(at_once(partial(claim_runs, "worker_2", per_user=2))[0])
+        return answer
 
-    answers = at_once(*(partial(claim, f"worker_{number}") for number in range(5)))
+    with connection.execute_wrapper(let_another_claim):
+        mine = claim_runs("worker_1", per_user=2)
 
-    assert sorted(chain.from_iterable(answers)) == sorted([*made[:2], *made[6:8]])
-    assert claim_runs(per_user=2) == []
+    assert [claim.run.run_id for claim in others] == made[:2]
+    assert mine == []

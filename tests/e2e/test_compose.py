@@ -1,4 +1,4 @@
-"""compose.yaml, Dockerfile and the proxy's settings: not built here, but each command of theirs is started."""
+"""compose.yaml, Dockerfile and the proxy's settings: nothing builds them here, but each command is started."""
 
 from __future__ import annotations
 
@@ -64,8 +64,7 @@ class Container:
 
     def run(self) -> int:
         self.start()
-        assert self.process is not None
-        return self.process.wait(SECONDS)
+        return self.wait()
 
     def start(self) -> None:
         with self.log.open("ab") as log:
@@ -87,9 +86,12 @@ class Container:
                 return done.stdout
             assert time.monotonic() < deadline, done.stdout + done.stderr + self.log.read_text()[-2000:]
 
-    def stop(self) -> int:
+    def terminate(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> int:
+        assert self.process is not None
         return self.process.wait(SECONDS)
 
 
@@ -116,8 +118,10 @@ def test_every_command_works_and_ends_in_good_order(containers):
     assert "runner: ok." in said["worker-1"]
     assert "workers: ok." in said["web-1"]
     assert "workers: ok." in said["web-2"]
+    for container in others:
+        container.terminate()
     # uvicorn stops in good order, then ends by the signal that it was sent.
-    assert [container.stop() for container in others] == [0, -signal.SIGTERM, 0]
+    assert [container.wait() for container in others] == [0, -signal.SIGTERM, 0]
 
 
 def test_there_is_what_the_deployment_needs():

@@ -108,6 +108,7 @@ def containers(postgresql_server, redis_server, tmp_path) -> Iterator[dict[str, 
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_every_command_works_and_ends_in_good_order(containers):
     migrate, *others = containers.values()
     assert migrate.run() == 0, migrate.log.read_text()

@@ -94,6 +94,7 @@ def deployment(tmp_path: Path, postgresql_server: PostgresqlServer) -> Iterator[
         yield Deployment(tmp_path, postgresql_server.create_database(), redis, stack)
 
 
+@pytest.mark.slow
 async def test_every_client_has_every_event_whatever_befalls_the_machines(deployment: Deployment) -> None:
     async with deployment.clients() as clients:
         await deployment.start_runs(clients, 20.0)

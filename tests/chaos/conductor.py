@@ -162,6 +162,8 @@ class _Chaos:
                 self._record.did["faults left out, the machine is slow"] += 1
                 continue
             self._record.did[fault.kind] += 1
+            if fault is self._plan.faults[-1]:
+                await self._wait_for_work()
             match fault.kind:
                 case "kill" | "terminate" | "give up":
                     await self._replace(fault)
@@ -169,6 +171,11 @@ class _Chaos:
                     await self._freeze(fault)
                 case _:
                     self._drop(fault)
+
+    async def _wait_for_work(self) -> None:
+        """The plan has a run for the last kill; a slow machine may be late with it."""
+        while not await asyncio.to_thread(self._live):
+            await asyncio.sleep(LOOK_AGAIN)
 
     async def _replace(self, fault: Fault) -> None:
         outage = self._outage(fault.kind)

@@ -21,6 +21,8 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 FULL: Final = Size(users=50, runs=200, seconds=85.0, settle=55.0, lease=6.0)
 SHORT: Final = Size(users=8, runs=24, seconds=7.0, settle=40.0, lease=2.0)
 
+LAST_KILL: Final = 0.95
+"""When the last fault comes, as a share of the time that runs are started and faults happen in."""
 RETURNED: Final = "returned"
 ANSWER: Final = "The answer, as it was asked for."
 
@@ -61,8 +63,25 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def draw(seed: int, size: Size) -> Plan:
     chance = random.Random(seed)
     users = [f"user{number}" for number in range(1, size.users + 1)]
-    jobs = [_job(chance, number, users, size) for number in range(size.runs)]
+    jobs = [_job(chance, number, users, size) for number in range(size.runs - 1)]
+    jobs.append(_last_job(size.runs - 1, users, size))
     return Plan(seed=seed, size=size, users=users, jobs=sorted(jobs, key=_time_of), faults=_faults(chance, size))
+
+
+def _last_job(number: int, users: list[str], size: Size) -> Job:
+    """One that is surely at work when the server is killed for the last time."""
+    return Job(
+        request_id=f"chaos-{number}",
+        user=users[number % len(users)],
+        at=size.seconds * LAST_KILL - 1.0,
+        params={"script": [{"sleep": 10.0}, {"return": RETURNED}], "restartable": False},
+        timeout=None,
+        fails=False,
+        returns=True,
+        on_busy=None,
+        ask_twice=False,
+        cancel_after=None,
+    )
 
 
 def _time_of(job: Job) -> float:
@@ -81,7 +100,7 @@ def _job(chance: random.Random, number: int, users: list[str], size: Size) -> Jo
     return Job(
         request_id=f"chaos-{number}",
         user=users[number % len(users)],
-        at=chance.uniform(0, size.seconds * 0.85),
+        at=chance.uniform(0, size.seconds * 0.9),
         params={"script": [*steps, *last[ending]], "restartable": chance.random() < 0.5},
         timeout=chance.choice([0.5, 2.0, 5.0]) if chance.random() < 0.08 else None,
         fails=ending in {"raise", "tool"},
@@ -126,14 +145,18 @@ def _part(chance: random.Random, kind: str | None = None) -> dict[str, Any]:
 
 
 def _faults(chance: random.Random, size: Size) -> list[Fault]:
-    """Those that a chaos run must have are always there; those of the server follow each other."""
+    """Those that a chaos run must have are always there; those of the server follow each other.
+
+    The last is a kill, with quiet after it: what becomes of the runs then is measured undisturbed.
+    """
     more = {"kill": 22, "terminate": 6, "give up": 5, "freeze": 12, "drop": 30, "away": 25}
     kinds = ["kill", "drop", "freeze", "terminate"]
     while len(kinds) < size.seconds / 3:
         kinds += chance.choices(list(more), list(more.values()))
     chance.shuffle(kinds)
-    times = sorted(chance.uniform(size.seconds * 0.05, size.seconds * 0.95) for _ in kinds)
-    return [_fault(chance, kind, at, size) for kind, at in zip(kinds, times, strict=True)]
+    times = sorted(chance.uniform(size.seconds * 0.05, size.seconds * (LAST_KILL - 0.05)) for _ in kinds)
+    drawn = [_fault(chance, kind, at, size) for kind, at in zip(kinds, times, strict=True)]
+    return [*drawn, _fault(chance, "kill", size.seconds * LAST_KILL, size)]
 
 
 def _fault(chance: random.Random, kind: str, at: float, size: Size) -> Fault:

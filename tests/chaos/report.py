@@ -31,7 +31,8 @@ def describe(record: Record, broken: list[str], seconds: float) -> str:
         dead, back, connected = map(max, (fates.since_death, fates.since_return, fates.since_connected))
         middle = statistics.median(fates.since_return)
         after = f"{back:.1f} s (median {middle:.1f} s) after it was back, {connected:.1f} s after the client was too"
-        lines.append(f"the fate of a run, {len(fates.since_return)} times: at most {dead:.1f} s after a death, {after}")
+        times = f"{len(fates.since_return)} times in {fates.measured} outages"
+        lines.append(f"the fate of a run, {times}: at most {dead:.1f} s after a death, {after}")
     lines.append(f"BROKEN, {len(broken)} times:" if broken else "Every law held.")
     lines += [f"  {sentence[:1500]}" for sentence in broken[:SHOWN]]
     return "\n".join(lines)

@@ -224,6 +224,8 @@ class World:
             for run_id in self._runs_of(client):
                 client.check(run_id)
             assert client.has_its_answers
+            assert client.connection is not None
+            assert client.connection.refusals_due <= 0, "what is another user's was not refused"
             assert set(client.view) <= set(self._runs_of(client))
 
     def _check_words(self, puppet: Puppet) -> None:

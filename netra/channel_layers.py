@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -18,17 +19,22 @@ EXPECTED: Final = (
 )
 
 
-def channel_layer(name: str) -> dict[str, Any]:
-    """One entry of CHANNEL_LAYERS: Redis if the variable says where it is, else the memory of this process."""
+def channel_layer(name: str, *, secret_key: str) -> dict[str, Any]:
+    """One entry of CHANNEL_LAYERS: Redis if the variable says where it is, else the memory of this process.
+
+    Redis tells everybody what is published, whichever its database number: two Netras on one Redis are kept apart by
+    a name that follows from their secret key, which all processes of one share.
+    """
     if not environment.text(name):
         return {
             "BACKEND": "channels.layers.InMemoryChannelLayer",
             # A day: an expired, unread message would take its socket out of all groups.
             "CONFIG": {"capacity": 10_000, "expiry": 86_400},
         }
+    digest = sha256(f"channel layer {secret_key}".encode()).hexdigest()
     return {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": redis_hosts(name), "prefix": "netra"},
+        "CONFIG": {"hosts": redis_hosts(name), "prefix": f"netra-{digest[:16]}-"},
     }
 
 

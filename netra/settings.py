@@ -113,7 +113,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 NETRA_TEST_AGENTS = environment.boolean("NETRA_TEST_AGENTS")
 CHANNEL_LAYERS = {
     "default": channel_layers.faulty_layer(
-        "NETRA_TEST_LAYER_FAULTS", channel_layers.channel_layer("REDIS_URL"), is_test=NETRA_TEST_AGENTS
+        "NETRA_TEST_LAYER_FAULTS",
+        channel_layers.channel_layer("REDIS_URL", secret_key=SECRET_KEY),
+        is_test=NETRA_TEST_AGENTS,
     )
 }
 # With a database and a layer that reach other processes, agents run in workers (manage.py agent_worker).

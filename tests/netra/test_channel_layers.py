@@ -12,7 +12,7 @@ def given(monkeypatch):
 
 class TestChannelLayer:
     def test_by_default_it_is_memory_and_messages_outlive_any_pause(self):
-        layer = channel_layers.channel_layer("SETTING")
+        layer = channel_layers.channel_layer("SETTING", secret_key="s")
 
         assert layer["BACKEND"] == "channels.layers.InMemoryChannelLayer"
         assert layer["CONFIG"] == {"capacity": 10_000, "expiry": 86_400}
@@ -20,12 +20,21 @@ class TestChannelLayer:
     def test_redis_gets_explicit_time_outs(self, given):
         given("redis://cache:6379/1")
 
-        layer = channel_layers.channel_layer("SETTING")
+        layer = channel_layers.channel_layer("SETTING", secret_key="s")
 
         assert layer["BACKEND"] == "channels_redis.pubsub.RedisPubSubChannelLayer"
         (host,) = layer["CONFIG"]["hosts"]
         assert host.pop("retry").get_retries() == 1
         assert host == {"address": "redis://cache:6379/1", "socket_timeout": 15, "socket_connect_timeout": 3}
+
+    def test_two_netras_on_one_redis_do_not_hear_each_other(self, given):
+        given("redis://cache:6379/1")
+
+        prefixes = [
+            channel_layers.channel_layer("SETTING", secret_key=key)["CONFIG"]["prefix"] for key in ("a", "a", "b")
+        ]
+
+        assert prefixes[0] == prefixes[1] != prefixes[2]
 
     def test_users_are_spread_over_several_servers(self, given):
         given("redis://cache1:6379/1, rediss://cache2")
@@ -59,12 +68,12 @@ class TestChannelLayer:
         given(value)
 
         with pytest.raises(ImproperlyConfigured, match="SETTING has a value that cannot be read") as refusal:
-            channel_layers.channel_layer("SETTING")
+            channel_layers.channel_layer("SETTING", secret_key="s")
         assert "hunter2" not in str(refusal.value)
 
 
 class TestFaultyLayer:
-    LAYER = channel_layers.channel_layer("NETRA_NO_SUCH_VARIABLE")
+    LAYER = channel_layers.channel_layer("NETRA_NO_SUCH_VARIABLE", secret_key="s")
 
     def test_without_faults_the_layer_is_as_it_was(self):
         assert channel_layers.faulty_layer("SETTING", self.LAYER, is_test=False) is self.LAYER

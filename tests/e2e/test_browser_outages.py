@@ -80,6 +80,7 @@ def test_what_is_typed_offline_is_queued_and_sent_once_even_over_a_reload(page: 
 
 def test_a_run_that_ended_while_away_is_simply_there(page: Page, context: BrowserContext):
     turn = start_elsewhere(page, [{"sleep": 1}, {"stream": "All there."}])
+    assert context.browser is not None
     other = context.browser.new_context(storage_state=context.storage_state()).new_page()
     other.goto(page.url)
 

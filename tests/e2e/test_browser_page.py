@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -99,7 +100,7 @@ def axe_finds(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(page: Page, scheme: str):
+def test_axe_finds_nothing_serious(page: Page, scheme: Literal["light", "dark"]):
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     assert axe_finds(page) == []
     rows = [{"x": "a", "n": 1}, {"x": "b", "n": 2}]

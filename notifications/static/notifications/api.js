@@ -18,7 +18,7 @@ async function call(method, path, body) {
   const headers = body === undefined ? undefined : { "Content-Type": "application/json" };
   let answer;
   try {
-    answer = await fetch(`/api/v1/${path}`, { method, headers, body: body && JSON.stringify(body), cache: "no-store" });
+    answer = await fetch(`/api/v1/${path}`, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: "no-store" });
   } catch {
     throw new ApiError("offline", "The server cannot be reached right now.");
   }

@@ -157,7 +157,7 @@ client.onError((error) => {
   conversation.changed(state);
 });
 
-otherTabs.onmessage = ({ data }) => {
+otherTabs.onmessage = (/** @type {MessageEvent<{deleted?: string}>} */ { data }) => {
   if (data.deleted) desk.deleted(data.deleted);
   sidebar.refreshSoon();
 };

@@ -32,7 +32,8 @@ export class AgentPicker {
     radio.onchange = () => this.choose(name);
     const option = h("label", { class: "agent-option" }, radio,
       h("span", { class: "agent-option-words" },
-        h("span", { class: "agent-option-name", textContent: name }), h("span", { class: "muted", dir: "auto", textContent: description })));
+        h("span", { class: "agent-option-name", textContent: name }),
+        h("span", { class: "muted", dir: "auto", textContent: description })));
     option.onpointerup = () => setTimeout(() => this.#close());
     return option;
   }

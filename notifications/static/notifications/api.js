@@ -11,14 +11,14 @@ export class ApiError extends Error {
 }
 
 /**
- * @param {string} method @param {string} path under /api/v1/ @param {unknown} [body]
+ * @param {string} method @param {string} path under /api/v1/ @param {object} [body]
  * @returns {Promise<any>} the answer, null if it has no body
  */
 async function call(method, path, body) {
-  const headers = body === undefined ? undefined : { "Content-Type": "application/json" };
+  const sent = body && { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
   let answer;
   try {
-    answer = await fetch(`/api/v1/${path}`, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: "no-store" });
+    answer = await fetch(`/api/v1/${path}`, { method, cache: "no-store", ...sent });
   } catch {
     throw new ApiError("offline", "The server cannot be reached right now.");
   }

@@ -53,7 +53,8 @@ export function tickApprovals(root, now) {
 
 /** The decision did not arrive. @param {HTMLElement} root */
 export function reopenApprovals(root) {
-  for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (root.querySelectorAll("form.approval button"))) button.disabled = false;
+  const buttons = /** @type {NodeListOf<HTMLButtonElement>} */ (root.querySelectorAll("form.approval button"));
+  for (const button of buttons) button.disabled = false;
 }
 
 /** @param {unknown} value @returns {Record<string, unknown>} */

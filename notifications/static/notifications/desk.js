@@ -13,6 +13,7 @@ import { readThread } from "./api.js";
 import { find, setText } from "./dom.js";
 import { newRequestId } from "./netra-client.js";
 
+const NOT_NOW = "This thread cannot be loaded right now. It will be when the server is back.";
 const ADDRESS = /^\/threads\/([^/]+)$/;
 
 export class Desk {
@@ -128,7 +129,7 @@ export class Desk {
       if (threadId !== this.threadId) return;
       const isGone = /** @type {import("./api.js").ApiError} */ (error).code === "not_found";
       this.#hasFailed = !isGone;
-      this.#notice(isGone ? "There is no such thread. It may have been deleted." : "This thread cannot be loaded right now. It will be when the server is back.");
+      this.#notice(isGone ? "There is no such thread. It may have been deleted." : NOT_NOW);
     }
   }
 

@@ -20,8 +20,8 @@ export function endButtons(state, onRetry) {
 
 /** @param {RunState} state @param {() => void} onRetry */
 function retryButton(state, onRetry) {
-  const isWanted = state.status !== "completed";
-  const retry = h("button", { type: "button", class: isWanted ? "secondary" : "quiet" }, icon("retry"), isWanted ? "Try again" : "Ask again");
+  const [kind, words] = state.status === "completed" ? ["quiet", "Ask again"] : ["secondary", "Try again"];
+  const retry = h("button", { type: "button", class: kind }, icon("retry"), words);
   retry.onclick = onRetry;
   return retry;
 }

@@ -60,7 +60,8 @@ export class RunView {
   adopt(child) {
     if (child.element.parentElement === this.#children) return;
     child.element.classList.add("nested");
-    const later = [...this.#children.children].find((each) => String(/** @type {HTMLElement} */ (each).dataset.run) > String(child.state.runId));
+    const isLater = (/** @type {Element} */ each) => each instanceof HTMLElement && String(each.dataset.run) > String(child.state.runId);
+    const later = [...this.#children.children].find(isLater);
     this.#children.insertBefore(child.element, later ?? null);
   }
 

@@ -1,4 +1,4 @@
-# make run | test | test-postgresql | check | gate | bench | chaos | fmt | clean: each installs what it needs into .venv first.
+# make run | test | test-postgresql | check | gate | bench | chaos | screenshots | fmt | clean: each installs what it needs into .venv first.
 # PYTHON= picks the interpreter; HOST= and PORT= where `make run` listens; URL= and TOKEN= the deployment that `make gate` judges.
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ MANAGE := $(BIN)/python manage.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-postgresql check gate bench chaos fmt clean runtime tools
+.PHONY: help run test test-postgresql check gate bench chaos screenshots fmt clean runtime tools
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
@@ -48,6 +48,10 @@ bench: tools
 
 chaos: tools
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+# The pictures in docs/screenshots, taken anew.
+screenshots: tools
+	$(BIN)/python -m tests.screenshots
 
 fmt: tools
 	$(BIN)/ruff check --fix-only .

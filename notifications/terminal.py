@@ -1,4 +1,4 @@
-"""Shows a run's events to a person at a terminal: a line each, the answer as it streams, and what goes on now."""
+"""Shows a run's events to a person: a line each, the answer as it streams, and at a terminal what goes on now."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from notifications.cursors import Frame
+from notifications.terminal_markdown import Blocks, draw
 
 ARGUMENT_CHARACTERS: Final = 60
 LINE_CHARACTERS: Final = 400
 CLEAR_LINE: Final = "\r\x1b[K"
+PLAIN, BOLD, FAINT = "\x1b[0m", "\x1b[1m", "\x1b[2m"
+RED, GREEN, YELLOW = "\x1b[31m", "\x1b[32m", "\x1b[33m"
+ENDED: Final = frozenset({"completed", "failed", "timed_out", "cancelled", "lost"})
 
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """What agents and tools say is untrusted: it must not steer the terminal. Line feeds and tabs stay."""
@@ -25,12 +29,24 @@ class Output(Protocol):
 
 
 class Terminal:
-    """`now` tells the time in seconds; the status line is shown only if `has_status`."""
+    """`now` tells the time in seconds. Only a terminal gets a status line, colours and drawn Markdown: what goes into a
+    file or to another program is the text as it came. `unfolds` shows tool calls with arguments and results, whole."""
 
-    def __init__(self, out: Output, *, has_status: bool, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        out: Output,
+        *,
+        is_terminal: bool,
+        now: Callable[[], float],
+        has_colours: bool = False,
+        unfolds: bool = False,
+    ) -> None:
         self._out = out
-        self._has_status = has_status
+        self._is_terminal = is_terminal
+        self._has_colours = has_colours
+        self._unfolds = unfolds
         self._now = now
+        self._blocks = Blocks()
         self._since = now()
         self._status = ""
         self._doing = "waiting for the agent"
@@ -53,7 +69,7 @@ class Terminal:
 
     def tick(self, state: str) -> None:
         """Draws the status line anew; `state` is the connection's."""
-        if not self._has_status or self._in_line:
+        if not self._is_terminal or self._in_line:
             return
         doing = self._doing if state == "live" else f"{self._doing}; the connection is {state.replace('_', ' ')}"
         text = f"  {doing} · {self._now() - self._since:.0f} s"[: shutil.get_terminal_size().columns - 1]
@@ -73,21 +89,35 @@ class Terminal:
             self._out.write(CLEAR_LINE)
             self._status = ""
 
-    def _line(self, text: str) -> None:
+    def _line(self, text: str, colour: str = "") -> None:
         if self._in_line:
             self._out.write("\n")
             self._in_line = False
-        self._out.write(f"{text}\n")
+        self._out.write(f"{colour}{text}{PLAIN}\n" if colour and self._has_colours else f"{text}\n")
+
+    def _answer(self, delta: str) -> None:
+        """At a terminal, each block once it is whole: what is half a table cannot be drawn."""
+        if not self._has_colours:
+            self._out.write(delta)
+            self._in_line = not delta.endswith("\n")
+            return
+        for block in self._blocks.feed(delta):
+            self._draw(block)
+
+    def _draw(self, markdown: str) -> None:
+        if markdown.strip():
+            self._line(f"\n{draw(markdown, shutil.get_terminal_size().columns)}\n")
 
     def _started(self, event: Frame, data: Frame) -> None:
         again = f", attempt {data['attempt']}" if data["attempt"] > 1 else ""
         limit = f"at most {data['timeout']:g} s"
-        self._line(f"● {event['agent_name']} started{again} ({limit}) · {event['run_id']} · {event['thread_id']}")
+        ids = f"{event['run_id']} · {event['thread_id']}"
+        self._line(f"● {one_line(event['agent_name'])} started{again} ({limit}) · {ids}", BOLD)
         self._doing = "started"
 
     def _thinking(self, _: Frame, data: Frame) -> None:
         step = f"{data['step_number']}/{data['total_steps']}" if "total_steps" in data else str(data["step_number"])
-        self._line(f"· {step} {one_line(data['reasoning'])}")
+        self._line(f"· {step} {one_line(data['reasoning'])}", FAINT)
         self._doing = "thinking"
 
     def _tool_executing(self, _: Frame, data: Frame) -> None:
@@ -103,15 +133,23 @@ class Terminal:
         problem = f": {one_line(data['error']['message'])}" if "error" in data else ""
         arguments = compact(call.get("arguments", {}))
         duration = readable_duration(data["duration_ms"])
-        self._line(f"{sign} {one_line(data['tool_name'])}({arguments}) {data['status']}, {duration}{problem}")
+        words = f"{sign} {one_line(data['tool_name'])}({arguments}) {data['status']}, {duration}{problem}"
+        self._line(words, GREEN if sign == "✓" else RED)
+        if self._unfolds:
+            self._unfold(call.get("arguments", {}), data.get("result"))
         self._doing = "working"
+
+    def _unfold(self, arguments: Any, result: Any) -> None:
+        for name, value in (("arguments", arguments), ("result", result)):
+            self._line(indented(f"{name}: {readable(value)}"), FAINT)
 
     def _partial_result(self, _: Frame, data: Frame) -> None:
         delta = printable(data["delta"])
         if delta:
             self._streamed = True
-            self._out.write(delta)
-            self._in_line = not delta.endswith("\n")
+            self._answer(delta)
+        if data["is_complete"]:
+            self._draw(self._blocks.rest())
         self._doing = "writing"
 
     def _recovered(self, _: Frame, data: Frame) -> None:
@@ -119,20 +157,32 @@ class Terminal:
 
     def _completed(self, _: Frame, data: Frame) -> None:
         result, error = data["result"], data["error"]
+        self._draw(self._blocks.rest())  # of a message that was cut short
         if result["output"] is not None and not self._streamed:
-            output = result["output"]
-            self._line(
-                printable(output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, indent=2))
-            )
+            self._output(result["output"])
         for warning in result["warnings"]:
-            self._line(f"! {one_line(warning)}")
+            self._line(f"! {one_line(warning)}", YELLOW)
+        self._end(data["status"], data["execution_time_ms"], error)
+
+    def _output(self, output: Any) -> None:
+        if self._has_colours and isinstance(output, str):
+            self._draw(printable(output))
+        else:
+            self._line(printable(readable(output)))
+
+    def _end(self, status: str, took_ms: float | None, error: Frame | None) -> None:
         problem = f": {one_line(error['message'])} ({error['code']})" if error else ""
-        sign = "●" if data["status"] == "completed" else "✗"
-        took = readable_duration(data["execution_time_ms"])
-        self._line(f"{sign} {data['status'].replace('_', ' ')} after {took}{problem}")
+        is_good = status == "completed"
+        took = "" if took_ms is None else f" after {readable_duration(took_ms)}"
+        self._line(f"{'●' if is_good else '✗'} {status.replace('_', ' ')}{took}{problem}", BOLD if is_good else RED)
 
     def _gap(self, event: Frame, _: Frame) -> None:
         self._line(f"… events {event['missed_from']} to {event['missed_to']} are no longer kept")
+        snapshot = event["snapshot"]
+        if snapshot["status"] in ENDED:
+            if snapshot["result"] and snapshot["result"]["output"] is not None:
+                self._output(snapshot["result"]["output"])
+            self._end(snapshot["status"], None, snapshot["error"])
 
     _SHOW: Final[dict[str, Callable[[Terminal, Frame, Frame], None]]] = {
         "agent_started": _started,
@@ -154,6 +204,15 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     line = " ".join(printable(text.replace("\r", " ")).split())
     return line if len(line) <= LINE_CHARACTERS else f"{line[: LINE_CHARACTERS - 1]}…"
+
+
+def readable(value: Any) -> str:
+    """Text as it is, all else as indented JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in printable(text).split("\n"))
 
 
 def compact(arguments: dict[str, Any]) -> str:

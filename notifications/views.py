@@ -10,8 +10,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
-from agents.registry import get_agent_registry
 from notifications import csp
+from notifications.api import agent_list
 from notifications.authentication import authenticate_headers
 from notifications.credentials import issue, redeem
 from notifications.models import AccessToken
@@ -23,9 +23,9 @@ LOGIN_BACKEND = "django.contrib.auth.backends.ModelBackend"
 @require_safe
 @never_cache
 @login_required
-def chat(request: HttpRequest) -> HttpResponse:
-    agents = [{"name": agent.name, "description": agent.description} for agent in get_agent_registry().agents()]
-    context = {"agents": agents, "user_id": str(request.user.pk)}
+def chat(request: HttpRequest, thread_id: str = "") -> HttpResponse:
+    """One page for all threads: the scripts read from the address which one to show."""
+    context = {"agents": agent_list(), "user_id": str(request.user.pk)}
     response = render(request, "notifications/chat.html", context)
     response.headers[csp.HEADER] = csp.policy(request, trusted_types=True)
     return response

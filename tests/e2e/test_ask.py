@@ -1,10 +1,13 @@
 """`manage.py ask` as a person runs it: its own process, a real server."""
 
 import json
+import os
+import pty
 import random
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,20 +104,74 @@ def test_a_thread_goes_on(netra: RunningNetra):
 
 
 @pytest.mark.parametrize(
-    ("steps", "arguments", "end"),
+    ("steps", "arguments", "end", "code"),
     [
-        ([{"raise": "boom"}], [], "✗ failed after "),
-        ([{"sleep": 30}], ["--timeout", "0.5"], "✗ timed out after "),
+        ([{"raise": "boom"}], [], "✗ failed after ", 1),
+        ([{"sleep": 30}], ["--timeout", "0.5"], "✗ timed out after ", 3),
     ],
     ids=["failed", "timed_out"],
 )
-def test_a_run_that_does_not_complete_is_exit_code_1(
-    netra: RunningNetra, steps: list[dict[str, Any]], arguments: list[str], end: str
+def test_the_exit_code_says_how_the_run_ended(
+    netra: RunningNetra, steps: list[dict[str, Any]], arguments: list[str], end: str, code: int
 ):
     done = ask(netra, "scripted", "Go.", "--params", script(*steps), *arguments)
 
-    assert done.returncode == 1
+    assert done.returncode == code
     assert done.stdout.splitlines()[-1].startswith(end)
+
+
+def test_a_run_is_followed_from_its_first_event_and_may_be_cancelled_elsewhere(netra: RunningNetra):
+    with netra.connect() as chat:
+        run_id = chat.start_run({"think": "Long."}, {"sleep": 60})["run_id"]
+        following = subprocess.Popen(
+            command("--resume", run_id, "--token", netra.token),
+            cwd=ROOT,
+            env=netra.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        with following:
+            assert following.stdout is not None
+            first = [following.stdout.readline() for _ in range(3)]
+            chat.send(type="cancel_run", run_id=run_id)
+            rest = following.stdout.read()
+
+    assert first[0].startswith("● scripted started")
+    assert first[2].endswith("Long.\n")
+    assert rest.startswith("✗ cancelled after ")
+    assert following.returncode == 4
+
+
+def test_an_ended_run_is_shown_again(netra: RunningNetra):
+    asked = ask(netra, "scripted", "Go.", "--params", script({"stream": "Seven."}), "--json")
+    run_id = json.loads(asked.stdout.splitlines()[0])["run_id"]
+
+    done = ask(netra, "--resume", run_id, "--json")
+
+    assert (done.returncode, done.stdout) == (0, asked.stdout)
+
+
+def test_at_a_terminal_the_answer_is_drawn(netra: RunningNetra):
+    leader, follower = pty.openpty()
+    answer = "Some **bold** words.\n\n| a | b |\n|---|--:|\n| x | 1 |"
+    asking = subprocess.Popen(
+        command("scripted", "Go.", "--params", script({"sleep": 1.2}, {"stream": answer, "chunks": 9})),
+        cwd=ROOT,
+        env={**netra.environment, "TERM": "xterm", "COLUMNS": "80"},
+        stdout=follower,
+    )
+    os.close(follower)
+    seen = b""
+    with suppress(OSError):  # Linux's way to say that the other end is closed
+        while piece := os.read(leader, 4096):
+            seen += piece
+    os.close(leader)
+
+    text = seen.decode()
+    assert asking.wait(timeout=30) == 0
+    assert "thinking · 1 s" in text
+    assert "Some \x1b[1mbold\x1b[0m words." in text
+    assert "|---" not in text
 
 
 def test_what_agents_say_does_not_steer_the_terminal(netra: RunningNetra):
@@ -190,6 +247,9 @@ class TestNotAsked:
         done = ask(netra, "analyst", "Go.", "--url", "https://netra.example")
 
         assert self.refused(done) == "Say who you are at https://netra.example: give --token, or set NETRA_TOKEN."
+
+    def test_an_unknown_run(self, netra: RunningNetra):
+        assert "no run" in self.refused(ask(netra, "--resume", "run_01m7zdp95de02v30pkj0ymertb"))
 
     def test_an_unknown_agent(self, netra: RunningNetra):
         assert "no agent called 'nobody'. Agents: analyst" in self.refused(ask(netra, "nobody", "Go."))

@@ -1,118 +1,94 @@
-"""What a person sees in Chromium, against a real server."""
+"""What a person does and sees in the chat, in Chromium, against a real server."""
 
-import json
-from collections.abc import Iterator, Sequence
+import re
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from netra.testing.server import RunningNetra
-from tests.e2e.chromium import launched
+from tests.e2e.chat_page import choose_agent, ends, is_live, send, start_elsewhere, start_here, unfold
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
-EVENTUALLY_MS = 30_000
-START = """async ({ agent, message, params }) => {
-  const { NetraClient } = await import("/static/notifications/netra-client.js");
-  const client = new NetraClient().open();
-  const { run_id } = await client.startAgent({ agent, message, params });
-  client.close();
-  return run_id;
+TABLE = "region,revenue\nNorth,120\nSouth,80\nNorth,30\n"
+PASTE = """(text) => {
+  const clipboardData = new DataTransfer();
+  clipboardData.setData("text/plain", text);
+  const event = new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true });
+  document.querySelector("#message").dispatchEvent(event);
+}"""
+DROP = """(text) => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([text], "dropped.csv", { type: "text/csv" }));
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
 }"""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright, launched(playwright) as browser:
-        yield browser
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 1100, "height": 820})
-    context.set_default_timeout(EVENTUALLY_MS)
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def page(context: BrowserContext, netra: RunningNetra) -> Page:
-    """The chat, logged in by a link, live."""
-    page = context.new_page()
-    page.goto(netra.login_url())
-    is_live(page)
-    return page
-
-
-def is_live(page: Page) -> None:
-    expect(page.locator("#connection")).to_have_text("Live", timeout=EVENTUALLY_MS)
-
-
-def send(page: Page, message: str, agent: str = "analyst") -> None:
-    page.get_by_label("Agent", exact=True).select_option(agent)
-    page.get_by_label("Message", exact=True).fill(message)
-    page.get_by_label("Message", exact=True).press("Enter")
-
-
-def start_elsewhere(page: Page, script: Sequence[object], message: str = "From elsewhere") -> Locator:
-    """Starts the scripted agent as another tab of the same user would; returns its turn on this page."""
-    run_id = page.evaluate(START, {"agent": "scripted", "message": message, "params": {"script": script}})
-    return page.locator(f'[data-run="{run_id}"]')
-
-
-def ends(turn: Locator, words: str) -> None:
-    expect(turn.locator(".status")).to_contain_text(words, timeout=EVENTUALLY_MS)
-
-
-TABLE = b"region,revenue\nNorth,120\nSouth,80\nNorth,30\n"
-
-
-def test_a_question_about_an_attached_table_is_answered(page: Page):
-    page.locator("#file").set_input_files(
-        {"name": "sales.csv", "mimeType": "text/csv", "buffer": TABLE},
-    )
+def test_a_question_about_an_attached_table_is_answered_in_words_and_as_a_chart(page: Page):
+    page.locator("#file").set_input_files({"name": "sales.csv", "mimeType": "text/csv", "buffer": TABLE.encode()})
     expect(page.locator("#attachment")).to_contain_text("sales.csv")
 
-    send(page, "What is the total revenue?")
+    turn = send(page, "What is the revenue by region?")
 
-    turn = page.locator(".turn").last
-    expect(turn.locator(".message")).to_have_text("What is the total revenue?")
+    expect(turn.locator(".message")).to_have_text("What is the revenue by region?")
     expect(turn.locator(".message-attachment")).to_have_text("sales.csv")
     ends(turn, "Completed in")
-    expect(turn).to_contain_text("230")
+    expect(turn.locator(".answer table").first).to_contain_text("150")
+    expect(turn.get_by_role("img", name="North 150, South 80")).to_be_visible()
+
+
+@pytest.mark.parametrize(("how", "name"), [(PASTE, "pasted table.csv"), (DROP, "dropped.csv")], ids=["paste", "drop"])
+def test_a_table_is_pasted_or_dropped_and_can_be_removed(page: Page, how: str, name: str):
+    page.evaluate(how, TABLE)
+
+    expect(page.locator("#attachment")).to_contain_text(name)
+    expect(page.locator("#attachment")).to_contain_text("4 lines")
+    page.get_by_role("button", name="Remove the table").click()
+    expect(page.locator("#attachment")).to_be_hidden()
 
 
 def test_a_run_unfolds_thought_tool_call_and_streamed_answer(page: Page):
     script = [
         {"think": "Looking at it"},
         {"tool": "echo", "arguments": {"city": "Oslo"}},
+        {"sleep": 2},
         {"stream": "The **answer** is 42.", "chunks": 5},
     ]
 
     turn = start_elsewhere(page, script)
 
-    ends(turn, "Completed in")
     expect(turn.locator(".message")).to_have_text("From elsewhere")
-    expect(turn).to_contain_text("Looking at it")
+    expect(turn.get_by_text("Looking at it")).to_be_visible()
+    expect(turn.locator(".tool")).to_contain_text("done")
+    expect(turn.locator(".heard")).to_have_text(re.compile("active now|last activity . s ago"))
+    ends(turn, "Completed in")
     expect(turn.locator(".answer strong")).to_have_text("answer")
     assert turn.inner_text().count("42") == 1
+    expect(turn.get_by_text("Looking at it")).to_be_hidden()
+    unfold(turn)
+    expect(turn.get_by_text("Looking at it")).to_be_visible()
     expect(turn.locator(".tool-body")).to_have_count(0)
-    turn.locator(".tool summary").click()
+    turn.locator(".tool > summary").click()
     expect(turn.locator(".tool-body")).to_contain_text("Oslo")
-    expect(turn.locator(".tool-status")).to_contain_text("done")
 
 
-def test_a_result_that_was_not_streamed_is_shown(page: Page):
-    turn = start_elsewhere(page, [{"return": {"total": 230}}])
+def test_a_tabular_result_is_a_table_with_a_chart(page: Page):
+    rows = [{"day": f"2026-01-0{day}", "sold": day * 10} for day in range(1, 6)]
 
-    expect(turn.locator(".result pre")).to_contain_text('"total": 230')
+    turn = start_elsewhere(page, [{"return": {"by_day": rows}}])
+
+    ends(turn, "Completed in")
+    expect(turn.get_by_role("row", name="2026-01-03 30")).to_be_visible()
+    turn.get_by_role("button", name="Chart").click()
+    expect(turn.get_by_role("img", name="sold: 2026-01-01 10, 2026-01-02 20")).to_be_visible()
+    turn.get_by_text("As JSON").click()
+    expect(turn.locator("pre")).to_contain_text('"sold": 10')
 
 
 def test_a_failed_run_says_so_and_can_be_tried_again(page: Page):
-    send(page, "No script here", agent="scripted")
-    turn = page.locator(".turn").last
+    turn = send(page, "No script here", agent="scripted")
     ends(turn, "Failed after")
-    expect(turn.locator(".error-message")).not_to_be_empty()
+    expect(turn.locator(".error-message")).to_contain_text("Put a list of steps into params.script.")
 
     turn.get_by_role("button", name="Try again").click()
 
@@ -131,92 +107,188 @@ def test_a_run_can_be_cancelled(page: Page):
     expect(turn.get_by_role("button", name="Cancel")).to_be_hidden()
 
 
-def test_a_reload_in_mid_run_loses_nothing(page: Page):
-    script = [{"think": "Before the reload"}, {"sleep": 3}, {"think": "After it"}, {"stream": "All there."}]
-    turn = start_elsewhere(page, script)
-    expect(turn).to_contain_text("Before the reload")
-
-    page.reload()
-
-    expect(turn).to_contain_text("Before the reload", timeout=EVENTUALLY_MS)
-    expect(turn.locator(".message")).to_have_text("From elsewhere")
+def test_an_answer_can_be_copied(page: Page, context: BrowserContext):
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    turn = start_elsewhere(page, [{"stream": "Some *Markdown*."}])
     ends(turn, "Completed in")
-    expect(turn.locator(".answer")).to_have_text("All there.")
+
+    turn.get_by_role("button", name="Copy").click()
+
+    expect(turn.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == "Some *Markdown*."
 
 
-def test_a_conversation_of_this_tab_is_still_there_after_a_reload(page: Page):
-    send(page, "No script here", agent="scripted")
-    ends(page.locator(".turn").last, "Failed after")
+def test_threads_have_addresses_and_the_browser_goes_back_and_forth(page: Page):
+    ends(start_elsewhere(page, [], "First thread"), "Completed in")
+    first = page.url
+    ends(start_elsewhere(page, [], "Second thread"), "Completed in")
+    expect(page.get_by_role("heading", name="Second thread")).to_be_visible()
 
-    page.reload()
+    page.go_back()
 
-    ends(page.locator(".turn").last, "Failed after")
-    expect(page.locator(".turn").last.locator(".message")).to_have_text("No script here")
+    expect(page).to_have_url(first)
+    expect(page.get_by_role("heading", name="First thread")).to_be_visible()
+    expect(page.locator(".message")).to_have_text("First thread")
+    page.get_by_role("button", name="New chat").click()
+    expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
+    page.goto(first)
+    expect(page.locator(".message")).to_have_text("First thread")
+    ends(page.locator(".turn"), "Completed in")
 
 
-def test_a_second_tab_shows_the_same_run(page: Page, context: BrowserContext, netra: RunningNetra):
+def test_threads_are_searched_renamed_and_deleted_in_all_tabs(page: Page, context: BrowserContext):
+    ends(start_elsewhere(page, [], "Plans for the aardvark"), "Completed in")
     other = context.new_page()
-    other.goto(netra.url)
+    other.goto(page.url)
     is_live(other)
 
-    send(page, "Seen by both", agent="scripted")
+    page.get_by_role("button", name="Rename Plans for the aardvark").click()
+    page.get_by_label("Title of the thread").fill("Plans for the okapi")
+    page.keyboard.press("Enter")
 
-    expect(other.get_by_text("Seen by both")).to_be_visible()
-    ends(other.locator(".turn").last, "Failed after")
-
-
-def test_ten_thousand_events_leave_the_page_short_and_responsive(page: Page):
-    page.evaluate(
-        """() => {
-          window.longTasks = [];
-          new PerformanceObserver((list) => window.longTasks.push(...list.getEntries().map((task) => task.duration)))
-            .observe({ type: "longtask" });
-        }"""
-    )
-
-    turn = start_elsewhere(page, [{"emit": 10_000}])
-
-    ends(turn, "Completed in")
-    expect(turn.locator("summary").first).to_contain_text("10,00")
-    assert turn.locator(".step").count() <= 50
-    assert max(page.evaluate("window.longTasks"), default=0) < 500  # ms; on a shared machine, else 100
+    expect(page.get_by_role("heading", name="Plans for the okapi")).to_be_visible()
+    expect(other.get_by_role("link", name="Plans for the okapi")).to_be_visible()
+    page.get_by_label("Search threads").fill("okapi")
+    expect(page.locator(".thread")).to_have_count(1)
+    page.get_by_role("button", name="Delete Plans for the okapi").click()
+    expect(page.get_by_role("dialog")).to_contain_text("gone for good")
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.locator("#no-threads")).to_have_text("No thread has this in its title.")
+    for each in (page, other):
+        expect(each.get_by_role("heading", name="What would you like to know?")).to_be_visible()
+        expect(each.get_by_role("link", name="okapi")).to_have_count(0)
 
 
-HOSTILE = """<img src=x onerror="document.title='owned'"> <script>document.title='owned'</script>
+def test_a_thread_with_a_live_run_is_not_deleted_and_the_dialog_says_why(page: Page):
+    turn = start_elsewhere(page, [{"sleep": 60}], "Busy thread")
+    page.get_by_role("button", name="Delete Busy thread").click()
 
-[click](javascript:document.title='owned') ![pixel](https://evil.example/p.png) [fine](https://example.org/)
+    page.get_by_role("button", name="Delete", exact=True).click()
 
-<style>body{display:none}</style><form action="https://evil.example"><input name="password"></form>
-"""
-
-
-def test_hostile_output_is_only_text(page: Page):
-    requested: list[str] = []
-    page.on("request", lambda request: requested.append(request.url))
-
-    turn = start_elsewhere(page, [{"think": HOSTILE}, {"stream": HOSTILE, "chunks": 7}], message=HOSTILE)
-
-    ends(turn, "Completed in")
-    answer = turn.locator(".answer")
-    expect(answer.get_by_role("link", name="fine")).to_have_attribute("rel", "noopener noreferrer")
-    assert answer.locator("img, script, style, form, input, [href^=javascript]").count() == 0
-    expect(turn.locator(".message")).to_contain_text("<script>")
-    assert page.title() == "Netra"
-    assert not [url for url in requested if "evil.example" in url]
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("has not ended")
+    page.get_by_role("button", name="Keep it").click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    turn.get_by_role("button", name="Cancel").click()
+    ends(turn, "Cancelled after")
 
 
-def test_the_page_meets_its_own_content_security_policy(context: BrowserContext, netra: RunningNetra):
-    complaints: list[str] = []
-    page = context.new_page()
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+def test_the_side_bar_shows_what_goes_on_elsewhere(page: Page):
+    elsewhere = start_elsewhere(page, [{"sleep": 2}], "Slow one")
+    thread = page.locator(".thread", has_text="Slow one").first
+    expect(thread).to_contain_text("running")
 
-    # Without others' late runs: Chromium complains of what the sanitiser only looks at; hostile runs are among them.
-    page.goto(netra.login_url("bob"))
-    is_live(page)
-    ends(start_elsewhere(page, [{"stream": "Some *Markdown*.", "chunks": 3}]), "Completed in")
+    page.get_by_role("button", name="New chat").click()
 
-    assert complaints == []
+    expect(elsewhere).to_have_count(0)
+    expect(thread).to_contain_text("new")
+    thread.get_by_role("link").click()
+    expect(thread).not_to_contain_text("new")
+
+
+def test_a_long_thread_shows_its_latest_runs_first(page: Page):
+    start_elsewhere(page, [], "Run 1")
+    for number in range(2, 13):
+        start_here(page, [], f"Run {number}")
+    expect(page.locator(".turn")).to_have_count(12)
+
+    page.reload()
+
+    expect(page.locator(".turn")).to_have_count(10)
+    page.get_by_role("button", name="Show earlier messages").click()
+    expect(page.locator(".turn")).to_have_count(12)
+    expect(page.locator(".message").first).to_have_text("Run 1")
+
+
+def test_the_keyboard_is_enough(page: Page):
+    message = page.get_by_label("Message", exact=True)
+    expect(message).to_be_focused()
+
+    page.keyboard.type("first")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("second")
+    assert message.input_value() == "first\nsecond"
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Agent:")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("radio", name="analyst")).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Agent: scripted")).to_be_visible()
+    expect(message).to_be_focused()
+    page.keyboard.press("Control+Enter")
+
+    expect(page.locator(".message")).to_have_text("first\nsecond")
+    expect(message).to_be_focused()
+    ends(page.locator(".turn"), "Failed after")
+    retry = page.get_by_role("button", name="Try again")
+    page.keyboard.press("Shift+Tab")
+    expect(retry).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator(".turn")).to_have_count(2)
+
+
+def test_threads_are_managed_with_the_keyboard(page: Page):
+    for name in ("Keyboard one", "Keyboard two"):
+        ends(start_elsewhere(page, [], name), "Completed in")
+    link = page.get_by_role("link", name="Keyboard two")
+    link.focus()
+
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.keyboard.press("End")
+    page.keyboard.type("!")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("button", name="Rename Keyboard two!")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(link).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.get_by_role("link", name="Keyboard two")).to_have_count(0)
+    expect(page.get_by_role("link", name="Keyboard one")).to_be_focused()
+
+
+def test_a_message_that_is_too_long_is_not_sent(page: Page):
+    page.get_by_label("Message", exact=True).fill("x" * 60_001)
+
+    expect(page.get_by_role("alert")).to_contain_text("at most 60.0 kB")
+    expect(page.get_by_role("button", name="Send")).to_be_disabled()
+
+
+def test_what_is_half_written_survives_a_reload(page: Page):
+    choose_agent(page, "scripted")
+    page.get_by_label("Message", exact=True).fill("Half a thou")
+    page.evaluate(DROP, TABLE)
+    expect(page.locator("#attachment")).to_be_visible()
+
+    page.reload()
+
+    expect(page.get_by_label("Message", exact=True)).to_have_value("Half a thou")
+    expect(page.locator("#attachment")).to_contain_text("dropped.csv")
+    expect(page.get_by_role("button", name="Agent: scripted")).to_be_visible()
+
+
+def test_on_a_phone_the_threads_are_behind_a_button(page: Page):
+    ends(start_elsewhere(page, [], "Seen on a phone"), "Completed in")
+    page.get_by_role("button", name="New chat").click()
+    page.set_viewport_size({"width": 375, "height": 720})
+    expect(page.get_by_role("link", name="Seen on a phone")).to_be_hidden()
+
+    page.get_by_role("button", name="Threads").click()
+    page.get_by_role("link", name="Seen on a phone").click()
+
+    expect(page.locator(".message")).to_have_text("Seen on a phone")
+    expect(page.get_by_role("link", name="Seen on a phone")).to_be_hidden()
+    page.get_by_role("button", name="Threads").click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Threads")).to_be_focused()
 
 
 def test_an_operator_cancels_a_run_in_the_admin(page: Page, context: BrowserContext, netra: RunningNetra):
@@ -234,40 +306,7 @@ def test_an_operator_cancels_a_run_in_the_admin(page: Page, context: BrowserCont
     expect(turn).to_contain_text("So far.")
 
 
-def test_the_admin_works_under_the_policy(page: Page, netra: RunningNetra):
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-
-    for path in ("", "auth/user/add/", "auth/group/add/", "agents/agentexecution/"):
-        page.goto(f"{netra.url}/admin/{path}")
-        page.wait_for_load_state("networkidle")
-
-    assert [each for each in complaints if "Content Security Policy" in each] == []
-
-
-def test_a_message_that_is_too_long_is_not_sent(page: Page):
-    page.get_by_label("Message", exact=True).fill("x" * 60_001)
-
-    expect(page.get_by_role("alert")).to_contain_text("at most 60.0 kB")
-    expect(page.get_by_role("button", name="Send")).to_be_disabled()
-
-
-def test_the_keyboard_is_enough(page: Page):
-    message = page.get_by_label("Message", exact=True)
-    expect(message).to_be_focused()
-
-    page.keyboard.type("first")
-    page.keyboard.press("Shift+Enter")
-    page.keyboard.type("second")
-    assert message.input_value() == "first\nsecond"
-    page.keyboard.press("Control+Enter")
-
-    expect(page.locator(".message").last).to_have_text("first\nsecond")
-    expect(message).to_be_focused()
-
-
-def test_a_log_in_link_works_once(page: Page, browser: Browser, netra: RunningNetra):
+def test_a_log_in_link_works_once(browser: Browser, netra: RunningNetra):
     link = netra.login_url()
     first, second = browser.new_context().new_page(), browser.new_context().new_page()
 
@@ -278,30 +317,3 @@ def test_a_log_in_link_works_once(page: Page, browser: Browser, netra: RunningNe
     expect(second.get_by_role("heading")).to_have_text("This link is no longer valid")
     for each in (first, second):
         each.context.close()
-
-
-def test_after_signing_out_elsewhere_the_page_says_so(page: Page, context: BrowserContext, netra: RunningNetra):
-    other = context.new_page()
-    other.goto(netra.url)
-    is_live(other)
-
-    other.get_by_role("button", name="Sign out").click()
-    expect(other.get_by_role("heading", name="Sign in")).to_be_visible()
-
-    expect(page.get_by_text("Your session has ended.").first).to_be_visible(timeout=70_000)
-
-
-@pytest.mark.parametrize("width", [320, 1600])
-def test_nothing_sticks_out_sideways(page: Page, width: int):
-    page.set_viewport_size({"width": width, "height": 640})
-    script = [
-        {"tool": "echo", "arguments": {"a_long_name": "x" * 300}},
-        {"stream": "| " + " | ".join("column" for _ in range(30)) + " |\n" + "|---" * 30 + "|\n\n" + "y" * 300},
-    ]
-    turn = start_elsewhere(page, script)
-    ends(turn, "Completed in")
-    turn.locator(".tool summary").click()
-
-    overhang = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-
-    assert overhang == 0, json.dumps(overhang)

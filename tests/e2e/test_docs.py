@@ -1,5 +1,6 @@
 """What docs say to people who write clients holds on a running server."""
 
+import json
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
+from playwright.sync_api import Page, WebSocketRoute
 
 from netra.testing.chat import Chat
 from netra.testing.server import ROOT, RunningNetra
@@ -16,11 +18,17 @@ from notifications import schemas
 pytestmark = pytest.mark.e2e
 
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+CLIENTS = (ROOT / "docs" / "clients.md").read_text()
+SCENARIOS = ROOT / "tests" / "scenarios"
+
+
+def examples(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", CLIENTS, re.DOTALL | re.MULTILINE)
 
 
 def example() -> str:
-    (code,) = re.findall(r"^```python\n(.*?)^```$", PROTOCOL, re.DOTALL | re.MULTILINE)
-    return str(code)
+    client, _ = examples("python")
+    return client
 
 
 def run_example(netra: RunningNetra, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -47,8 +55,60 @@ def test_the_example_prints_the_events_of_its_run(netra: RunningNetra, tmp_path)
     assert {"agent_thinking", "tool_executing", "tool_completed", "partial_result"} <= set(types)
 
 
-def test_the_example_is_as_short_as_it_says():
+def test_the_examples_are_as_short_as_they_say():
+    (javascript,) = examples("js")
+
     assert len(example().splitlines()) <= 40
+    assert len(javascript.splitlines()) <= 40
+
+
+@pytest.mark.browser
+def test_the_javascript_example_loses_nothing_with_its_connection(page: Page, netra: RunningNetra):
+    (code,) = examples("js")
+    page.route("**/static/example.js", lambda route: route.fulfill(body=code, content_type="text/javascript"))
+    connections: list[WebSocketRoute] = []
+
+    def cut_off_the_first(socket: WebSocketRoute) -> None:
+        connections.append(socket)
+        server = socket.connect_to_server()
+        is_first = len(connections) == 1
+
+        def pass_on(text: str | bytes) -> None:
+            if is_first and json.loads(text).get("seq", 0) > 3:
+                socket.close(code=1012)
+            else:
+                socket.send(text)
+
+        server.on_message(pass_on)
+
+    page.route_web_socket("**/ws/", cut_off_the_first)
+    seqs = page.evaluate(
+        """async (url) => {
+          const { ask } = await import("/static/example.js");
+          const seqs = [];
+          const params = { script: [{ emit: 20 }, { sleep: 0.5 }, { stream: "Done." }] };
+          await ask(() => url, { agent: "scripted", message: "Go.", params }, ({ seq }) => seqs.push(seq));
+          return seqs;
+        }""",
+        netra.ws_url,
+    )
+
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert len(seqs) > 20
+    assert len(connections) == 2
+
+
+@pytest.mark.parametrize(("scenario", "code"), [("hole", 0), ("duplicates", 0), ("cancel", 0), ("gap", 1)])
+def test_the_player_of_scenarios_tells_right_from_wrong(tmp_path: Path, scenario: str, code: int):
+    _, player = examples("python")
+    (tmp_path / "play.py").write_text(player)
+
+    command = [sys.executable, "play.py", str(SCENARIOS / f"{scenario}.json")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+    promise = json.loads((SCENARIOS / f"{scenario}.json").read_text())["promise"]
+    assert done.returncode == code  # this client knows nothing of gaps
+    assert promise in (done.stderr if code else done.stdout)
 
 
 def test_every_message_and_event_is_in_the_tables():

@@ -1,5 +1,6 @@
 """What `ask` refuses before it connects, and what it shows; the whole of it is in tests/e2e/test_ask.py."""
 
+import re
 from io import StringIO
 from typing import Any
 
@@ -87,7 +88,7 @@ class TestTerminal:
     @pytest.fixture
     def terminal(self, out) -> Terminal:
         times = iter([0.0, 0.0, 5.0, 5.0, 5.0])
-        return Terminal(out, has_status=True, now=lambda: next(times))
+        return Terminal(out, is_terminal=True, now=lambda: next(times))
 
     def test_the_status_line_is_wiped_before_the_next_event(self, terminal, out):
         terminal.show(event("tool_executing", tool_call_id="tool_a", tool_name="echo", arguments={}))
@@ -114,6 +115,116 @@ class TestTerminal:
         terminal.show(event("agent_dreamt", colour="red"))
 
         assert out.getvalue() == ""
+
+
+class TestAtATerminal:
+    """With colours, as a person sees it."""
+
+    @pytest.fixture
+    def out(self) -> StringIO:
+        return StringIO()
+
+    @pytest.fixture
+    def terminal(self, out, monkeypatch) -> Terminal:
+        monkeypatch.setenv("COLUMNS", "60")
+        return Terminal(out, is_terminal=True, has_colours=True, now=lambda: 0.0)
+
+    def say(self, terminal: Terminal, *deltas: str) -> None:
+        for delta in deltas:
+            terminal.show(event("partial_result", message_id="msg_a", delta=delta, is_complete=False))
+
+    def test_a_block_of_the_answer_is_drawn_when_it_is_whole(self, terminal, out):
+        self.say(terminal, "Some **bo", "ld** word")
+        assert out.getvalue() == ""
+
+        self.say(terminal, "s\n\nAnd")
+
+        assert "Some \x1b[1mbold\x1b[0m words" in out.getvalue()
+        assert "And" not in out.getvalue()
+        terminal.show(event("partial_result", message_id="msg_a", delta=" more.", is_complete=True))
+        assert "And more." in out.getvalue()
+
+    def test_a_table_is_drawn_in_columns(self, terminal, out):
+        self.say(terminal, "| region | units |\n|---|--:|\n", "| North | 7 |\n| South | 51 |\n\n")
+
+        lines = [line.rstrip() for line in plain(out.getvalue()).splitlines()]
+        assert any(line.split() == ["North", "7"] for line in lines)
+        assert "|" not in out.getvalue()
+
+    def test_an_empty_line_in_code_ends_no_block(self, terminal, out):
+        self.say(terminal, "```\na\n\nb\n")
+        assert out.getvalue() == ""
+
+        self.say(terminal, "```\n\n")
+
+        assert [line.strip() for line in plain(out.getvalue()).splitlines() if line.strip()] == ["a", "b"]
+
+    def test_an_answer_that_was_cut_short_is_shown_all_the_same(self, terminal, out):
+        self.say(terminal, "Half a")
+        terminal.show(completed(status="cancelled", output="Half a"))
+
+        assert plain(out.getvalue()).count("Half a") == 1
+        assert "cancelled after" in out.getvalue()
+
+    def test_an_answer_that_was_not_streamed_is_drawn_too(self, terminal, out):
+        terminal.show(completed(status="completed", output="# Title"))
+
+        assert "Title" in out.getvalue()
+        assert "# Title" not in out.getvalue()
+
+    def test_nothing_hides_where_a_link_leads(self, terminal, out):
+        self.say(terminal, "[here](https://evil.example/)\n\n")
+
+        assert "https://evil.example/" in out.getvalue()
+        assert "\x1b]8;" not in out.getvalue()
+
+    def test_tool_calls_are_folded_unless_asked_for(self, out):
+        for unfolds in (False, True):
+            terminal = Terminal(out, is_terminal=False, now=lambda: 0.0, unfolds=unfolds)
+            terminal.show(event("tool_executing", tool_call_id="t", tool_name="echo", arguments={"a": 1}))
+            terminal.show(
+                event(
+                    "tool_completed",
+                    tool_call_id="t",
+                    tool_name="echo",
+                    status="success",
+                    duration_ms=1,
+                    result="x\x1b",
+                )
+            )
+
+        assert (
+            out.getvalue()
+            == "✓ echo(a=1) success, 1 ms\n" * 2 + '    arguments: {\n      "a": 1\n    }\n    result: x\n'
+        )
+
+    def test_a_run_whose_events_are_no_longer_kept_shows_its_result(self, out):
+        terminal = Terminal(out, is_terminal=False, now=lambda: 0.0)
+        snapshot = {"status": "completed", "result": {"output": "Seven."}, "error": None}
+
+        terminal.show({"type": "gap", "run_id": "run_a", "missed_from": 1, "missed_to": 9, "snapshot": snapshot})
+
+        assert out.getvalue() == "… events 1 to 9 are no longer kept\nSeven.\n● completed\n"
+
+
+def plain(text: str) -> str:
+    """Without escape sequences."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+def completed(*, status: str, output: Any) -> dict[str, Any]:
+    result = {"output": output, "warnings": []}
+    return event("agent_completed", status=status, result=result, error=None, execution_time_ms=5.0)
+
+
+def test_who_asks_nothing_is_told_how():
+    err = StringIO()
+    with pytest.raises(SystemExit) as exited:
+        call_command("ask", "analyst", stderr=err)
+
+    assert exited.value.code == 2
+    assert "ask AGENT MESSAGE" in err.getvalue()
+    assert "ask --resume RUN_ID" in err.getvalue()
 
 
 def event(type_: str, **data: Any) -> dict[str, Any]:

@@ -112,3 +112,41 @@ def test_a_message_that_is_too_large_is_refused_before_it_is_sent(page: Page):
     )
 
     assert code == "message_too_large"
+
+
+def test_a_run_that_was_let_go_of_comes_from_its_first_event_again(page: Page):
+    sent = page.evaluate(
+        """async (module) => {
+          const { Cursors } = await import(module.replace("netra-client", "netra-cursors"));
+          const cursors = new Cursors();
+          for (const seq of [1, 2, 3]) cursors.receive({ type: "agent_thinking", run_id: "run_a", seq, data: {} });
+          cursors.forget("run_a");
+          return [cursors.behind, cursors.acknowledge(), cursors.resume(["run_a"])[0].cursors];
+        }""",
+        MODULE,
+    )
+
+    assert sent == [0, [], {"run_a": 0}]
+
+
+def test_what_nobody_has_looked_at_for_long_is_let_go_of(page: Page):
+    kept, forgotten = page.evaluate(
+        """async (module) => {
+          const { RunStore } = await import(module.replace("netra-client", "run-store"));
+          const forgotten = [];
+          const store = new RunStore((runId) => forgotten.push(runId));
+          for (let number = 0; number < 400; number += 1) {
+            const state = store.ensure(`run_${String(number).padStart(3, "0")}`, "analyst");
+            state.threadId = number % 2 ? "thread_shown" : "thread_other";
+            state.status = number % 10 ? "completed" : null;
+          }
+          store.forgetAllBut("thread_shown");
+          return [store.ofThread("thread_shown").length, forgotten];
+        }""",
+        MODULE,
+    )
+
+    assert kept == 200
+    assert len(forgotten) == 100
+    assert forgotten[0] == "run_002"
+    assert not any(run_id.endswith("0") or int(run_id[-1]) % 2 for run_id in forgotten)

@@ -5,18 +5,18 @@ import asyncio
 import json
 import math
 import os
-import signal
 import sys
 import time
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from django.core.management.base import BaseCommand, CommandError, OutputWrapper
+from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from agents.database import in_database
 from notifications import credentials
+from notifications.asking import EXIT_CODES, INTERRUPTED, Asking
 from notifications.client import NetraClient, frame_bytes, start_frame
 from notifications.connection import ClientError, NothingAnswers, Refused, is_local, socket_url
 from notifications.cursors import Frame
@@ -28,29 +28,26 @@ from notifications.terminal import Terminal
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-COMPLETED: Final = 0
-NOT_COMPLETED: Final = 1
 NOT_ASKED: Final = 2
-INTERRUPTED: Final = 130
 TICKET_LIFETIME: Final = timedelta(seconds=30)
-STATUS_SECONDS: Final = 0.5
 MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 """With these a file in UTF-16 begins."""
 
 
 class Command(BaseCommand):
     help = (
-        "Asks an agent over a WebSocket and prints what happens, live. Exit code 0: completed; 1: the run failed, "
-        "timed out, was cancelled or lost; 2: it could not be asked; 130: Ctrl-C, which cancels the run."
+        "Asks an agent over a WebSocket and prints what happens, live. Ctrl-C cancels the run and waits for its end. "
+        "Exit code 0: completed; 1: failed; 2: it could not be asked; 3: timed out; 4: cancelled; 5: lost; 130: Ctrl-C."
     )
     requires_system_checks: Any = ()
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("agent", metavar="AGENT", help="Which agent, such as analyst.")
-        parser.add_argument("message", metavar="MESSAGE", help="What it is to do.")
+        parser.add_argument("agent", metavar="AGENT", nargs="?", help="Which agent, such as analyst.")
+        parser.add_argument("message", metavar="MESSAGE", nargs="?", help="What it is to do.")
         parser.add_argument("--file", type=Path, metavar="PATH", help="A table, such as data.csv, that goes along.")
         parser.add_argument("--params", type=json_object, default={}, metavar="JSON", help="An object for the agent.")
         parser.add_argument("--thread", metavar="ID", help="The thread to go on with. Default: a new one.")
+        parser.add_argument("--resume", metavar="RUN_ID", help="Follow this run, from its first event; starts none.")
         parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help="The most that the run may take.")
         parser.add_argument("--json", action="store_true", help="Print the run's events as JSON, one a line.")
         parser.add_argument("--url", help="The server's address. Default: from HOST and PORT.")
@@ -62,11 +59,18 @@ class Command(BaseCommand):
         self.stdout.ending = ""
         url = options["url"] or local_url()
         token = (options["token"] or os.environ.get("NETRA_TOKEN", "")).strip()
-        request = self.request(options)
+        request = None if options["resume"] else self.request(options)
         client = self.client(url, token, is_default=not options["url"])
-        asking = Asking(client, self.stdout, as_json=options["json"])
+        terminal = Terminal(
+            self.stdout,
+            is_terminal=self.stdout.isatty(),
+            has_colours=self.stdout.isatty() and not os.environ.get("NO_COLOR") and not options["no_color"],
+            unfolds=options["verbosity"] > 1,
+            now=time.monotonic,
+        )
+        asking = Asking(client, self.stdout, terminal, as_json=options["json"])
         try:
-            code = asyncio.run(asking.run(request))
+            code = asyncio.run(asking.run(request, options["resume"]))
         except NothingAnswers as error:
             self.fail(f"Nothing answers at {url}: start it with `make run`." if is_local(client.url) else error.message)
         except Refused as error:
@@ -77,7 +81,7 @@ class Command(BaseCommand):
             self.fail(f"There is no ticket to be had from the local database: {error}")
         except BrokenPipeError:  # as of `ask … | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = NOT_COMPLETED
+            code = EXIT_CODES["failed"]
         except (KeyboardInterrupt, asyncio.CancelledError):
             code = INTERRUPTED
         if code:
@@ -85,6 +89,8 @@ class Command(BaseCommand):
 
     def request(self, options: Frame) -> Frame:
         """The arguments of start_agent, the table among them."""
+        if options["agent"] is None or options["message"] is None:
+            self.fail("Say which agent and what it is to do: ask AGENT MESSAGE. Or follow a run: ask --resume RUN_ID.")
         params = dict(options["params"])
         request = {
             "agent": options["agent"],
@@ -162,77 +168,6 @@ class Command(BaseCommand):
     def fail(self, sentence: str) -> NoReturn:
         self.stderr.write(sentence)
         sys.exit(NOT_ASKED)
-
-
-class Asking:
-    """One run, from the question to its end."""
-
-    def __init__(self, client: NetraClient, out: OutputWrapper, *, as_json: bool) -> None:
-        self._client = client
-        self._out = out
-        self._as_json = as_json
-        self._terminal = Terminal(out, has_status=out.isatty(), now=time.monotonic)
-        self._interrupted = asyncio.Event()
-        self._is_asked = False
-
-    async def run(self, request: Frame) -> int:
-        """Returns the exit code. Raises ClientError, or BrokenPipeError when nobody reads the output."""
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        assert task is not None
-        loop.add_signal_handler(signal.SIGINT, self._interrupt, task)
-        async with self._client:
-            self._is_asked = True
-            accepted = await self._client.start_agent(**request)
-            if not self._as_json:
-                self._terminal.accepted(accepted)
-                self._tick(loop)
-            status = await self._follow(accepted["run_id"])
-        if self._interrupted.is_set():
-            return INTERRUPTED
-        return COMPLETED if status == "completed" else NOT_COMPLETED
-
-    async def _follow(self, run_id: str) -> str:
-        """Prints the run's events; returns its status at the end."""
-        status, problem = "", None
-        async with asyncio.TaskGroup() as group:
-            canceller = group.create_task(self._cancel_when_interrupted(run_id))
-            try:
-                async for event in self._client.events(run_id):
-                    self._show(event)
-                    status = event.get("data", {}).get("status", "")
-            except (ClientError, BrokenPipeError) as error:
-                problem = error
-            finally:
-                canceller.cancel()
-        if problem is not None:
-            raise problem
-        return status
-
-    def _show(self, event: Frame) -> None:
-        if self._as_json:
-            self._out.write(json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n")
-            self._out.flush()
-        else:
-            self._terminal.show(event)
-
-    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._terminal.tick(self._client.state)
-        loop.call_later(STATUS_SECONDS, self._tick, loop)
-
-    def _interrupt(self, task: asyncio.Task[int]) -> None:
-        """Ctrl-C: the first has the run cancelled, the second ends this program at once."""
-        if self._interrupted.is_set() or not self._is_asked:
-            task.cancel()
-        self._interrupted.set()
-
-    async def _cancel_when_interrupted(self, run_id: str) -> None:
-        await self._interrupted.wait()
-        if not self._as_json:
-            self._terminal.note("… cancelling; Ctrl-C again leaves at once")
-        try:
-            await self._client.cancel_run(run_id)
-        except ClientError as error:
-            self._terminal.note(error.message)
 
 
 def decoded(data: bytes) -> str | None:

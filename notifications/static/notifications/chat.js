@@ -1,178 +1,193 @@
 // @ts-check
-/** The chat page: client, conversation and composer put together. */
+/** The chat page: its parts put together. */
+import { reopenApprovals } from "./approval-view.js";
 import { Composer } from "./composer.js";
+import { ConnectionView } from "./connection-view.js";
 import { Conversation } from "./conversation.js";
+import { Desk } from "./desk.js";
 import { find, h, setText } from "./dom.js";
-import { ticking } from "./format.js";
-import { GONE } from "./netra-cursors.js";
+import { Drawer } from "./drawer.js";
+import { drawIcons } from "./icons.js";
 import { NetraClient, newRequestId } from "./netra-client.js";
+import { GONE } from "./netra-cursors.js";
+import { Outbox } from "./outbox.js";
 import { RunState } from "./run-state.js";
-import { RunView, announcement } from "./run-view.js";
-import { PageMemory } from "./page-memory.js";
+import { RunStore } from "./run-store.js";
+import { announcement } from "./run-view.js";
+import { ScrollKeeper } from "./scroll-keeper.js";
+import { Sidebar } from "./sidebar.js";
+import { TabMemory } from "./tab-memory.js";
 
-/** @typedef {{agent: string, message: string, params?: Record<string, unknown>}} Draft */
+const JUST_NOW_MS = 10_000;
 
+drawIcons();
 const agents = JSON.parse(find("#agents-data").textContent);
-const memory = new PageMemory(JSON.parse(find("#user-data").textContent));
+const userId = JSON.parse(find("#user-data").textContent);
+const otherTabs = new BroadcastChannel(`netra:${userId}`);
+const memory = new TabMemory(userId);
 const client = new NetraClient();
+const drawer = new Drawer();
+const store = new RunStore((runId) => client.forget(runId));
 const serverNow = () => Date.now() + client.clockOffset;
 const isOnline = () => ["live", "catching_up"].includes(client.connection.state);
-const conversation = new Conversation(find("#turns"), find("#latest"), () => ({ now: serverNow(), online: isOnline() }));
+const scroll = new ScrollKeeper(find("#turns"), find("#latest"), memory);
+/** @type {Map<string, RunState>} by request_id: messages that the server has not answered */
+const unanswered = new Map();
 
-/** @type {import("./run-view.js").Actions} */
-const actions = {
-  onDirty: (view) => conversation.changed(view),
-  onRetry: ({ state }) => start({ agent: state.agentName, message: state.message, params: state.params }),
-  onCancel: (view) => {
-    view.state.cancelling();
-    conversation.changed(view);
-    client.cancelRun(/** @type {string} */ (view.state.runId)).catch((error) => say(error.message));
-  },
-  onDecide: (view, approval, decision) => {
-    const runId = /** @type {string} */ (view.state.runId);
-    client.resolveApproval({ runId, approvalId: approval.id, decision }).catch((error) => say(error.message));
-  },
-};
+/** For screen readers: few, whole sentences. @param {string} sentence */
+const say = (sentence) => setText(find("#announcements"), sentence);
 
-/** @param {Draft} draft */
-function start({ agent, message, params }) {
-  const state = new RunState({ agentName: agent, message, params });
-  const view = new RunView(state, actions);
-  conversation.append(view);
-  client
-    .startAgent({ agent, message, params, threadId: memory.threadId ?? undefined, requestId: newRequestId() })
-    .then((frame) => {
+const conversation = new Conversation(find("#turns"), scroll, () => ({ now: serverNow(), online: isOnline() }), {
+  onDirty: (view) => conversation.dirty(view),
+  onRetry: ({ state }) => send({ agent: state.agentName, message: state.message, params: state.params }),
+  onCancel: ({ state }) => {
+    state.cancelling();
+    conversation.changed(state);
+    client.cancelRun(/** @type {string} */ (state.runId)).catch((error) => say(error.message));
+  },
+  onDecide: ({ state, element }, approval, decision, changed) => {
+    const runId = /** @type {string} */ (state.runId);
+    client.resolveApproval({ runId, approvalId: approval.id, decision, arguments: changed }).catch((error) => {
+      reopenApprovals(element);
+      say(error.message);
+    });
+  },
+});
+
+const composer = new Composer(agents, memory, send);
+const sidebar = new Sidebar({
+  say,
+  onOpen: (threadId) => {
+    desk.open(threadId);
+    drawer.close();
+  },
+  onRenamed: () => desk.showTitle(),
+  onDeleted: (threadId) => {
+    desk.deleted(threadId);
+    otherTabs.postMessage({ deleted: threadId });
+  },
+  onChanged: () => otherTabs.postMessage({}),
+});
+const outbox = new Outbox(client, memory, {
+  onAccepted(letter, frame) {
+    const state = take(letter);
+    const known = store.get(frame.run_id); // its events may have come first, after a reconnect
+    if (known) {
+      known.params ??= state.params;
+      conversation.remove(state);
+    } else {
       state.accepted(frame);
-      conversation.accepted(view);
-      memory.remember(frame.thread_id, frame.run_id);
-    })
-    .catch((error) => {
-      state.refused(error);
-      say(`${agent}: ${error.message}`);
-    })
-    .finally(() => conversation.changed(view));
+      store.put(state);
+    }
+    desk.becomes(letter.conversation, frame.thread_id);
+    for (const each of unanswered.values()) if (each.conversation === letter.conversation) each.threadId ??= frame.thread_id;
+    show(known ?? state);
+    sidebar.refreshSoon();
+  },
+  onRefused(letter, error) {
+    const state = take(letter);
+    state.refused(error);
+    conversation.changed(state);
+    say(`${letter.agent}: ${error.message}`);
+  },
+  onWaiting(letter) {
+    const state = /** @type {RunState} */ (unanswered.get(letter.requestId));
+    state.waiting();
+    conversation.changed(state);
+  },
+});
+const desk = new Desk({ client, store, conversation, scroll, composer, sidebar, memory, unanswered: () => [...unanswered.values()] });
+
+/** @param {import("./composer.js").Draft} draft */
+function send({ agent, message, params }) {
+  const letter = { requestId: newRequestId(), conversation: desk.name, threadId: desk.threadId, agent, message, params };
+  const state = written(letter);
+  scroll.toEnd();
+  conversation.show(state);
+  outbox.post(letter);
 }
 
-/** @param {string} runId @param {string} agentName @returns {RunView} */
-function viewOf(runId, agentName) {
-  const known = conversation.view(runId);
-  if (known) return known;
-  const state = new RunState({ agentName });
-  state.runId = runId;
-  const view = new RunView(state, actions);
-  conversation.insert(view);
-  return view;
+/** @param {import("./outbox.js").Letter} letter */
+function written({ requestId, conversation: name, threadId, agent, message, params }) {
+  const state = new RunState({ agentName: agent, message, params });
+  state.conversation = name;
+  state.threadId = threadId;
+  unanswered.set(requestId, state);
+  return state;
+}
+
+/** @param {import("./outbox.js").Letter} letter */
+function take({ requestId }) {
+  const state = /** @type {RunState} */ (unanswered.get(requestId));
+  unanswered.delete(requestId);
+  return state;
+}
+
+/** @param {RunState} state */
+function show(state) {
+  if (desk.shows(state)) conversation.show(state);
 }
 
 client.onRuns((runs) => {
   for (const run of runs) {
-    const view = viewOf(run.run_id, run.agent_name);
-    view.state.listed(run);
-    conversation.changed(view);
+    const state = store.ensure(run.run_id, run.agent_name);
+    state.listed(run);
+    show(state);
   }
 });
 
 client.onEvent((event) => {
-  const view = viewOf(event.run_id, event.agent_name ?? event.snapshot?.agent_name ?? "");
-  const wasLive = view.state.isLive;
-  view.state.apply(event);
-  conversation.changed(view);
-  if (wasLive && !view.state.isLive && serverNow() - Date.parse(event.timestamp) < 10_000) say(announcement(view.state));
+  const state = store.ensure(event.run_id, event.agent_name ?? event.snapshot?.agent_name ?? "");
+  const wasLive = state.isLive;
+  state.apply(event);
+  if (conversation.has(state) && event.seq !== 1) conversation.changed(state);
+  else show(state);
+  if (event.type === "agent_started" && !state.isHistory) sidebar.refreshSoon();
+  if (event.type === "approval_requested" && state.openApproval) say(`${state.agentName} needs your approval.`);
+  if (wasLive && !state.isLive && !state.isHistory) sidebar.ended(state.threadId ?? "");
+  const isNews = serverNow() - Date.parse(event.timestamp) < JUST_NOW_MS;
+  if (wasLive && !state.isLive && isNews && desk.shows(state) && !state.parentRunId) say(announcement(state));
 });
 
 client.onError((error) => {
-  const runId = error.frame.run_id;
-  if (!GONE.has(error.code) || !runId) return say(error.message);
-  memory.forget(runId);
-  const view = conversation.view(runId);
-  if (!view?.state.isLive) return;
-  view.state.gone();
-  conversation.changed(view);
+  const state = store.get(error.frame.run_id);
+  if (!GONE.has(error.code) || !state) return say(error.message);
+  if (!state.isLive) return;
+  state.gone();
+  conversation.changed(state);
 });
 
-// ── the state of the connection ──────────────────────────────────────────────────────────────────────────────────────
-
-const pill = find("#connection");
-const banner = find("#banner");
-
-function showConnection() {
-  const { state, since, behind, ended } = client.connection;
-  const away = since === null ? "" : ` for ${ticking(Date.now() - since)}`;
-  const words = {
-    connecting: "Connecting",
-    live: "Live",
-    catching_up: behind ? `Catching up, ${behind.toLocaleString("en")} to go` : "Catching up",
-    offline: ended ? "Signed out" : `Offline${away}`,
-  };
-  pill.dataset.state = state;
-  setText(pill.lastElementChild, words[state]);
-}
-
-let lastSaid = "connecting";
-client.onConnection(({ state, ended }) => {
-  showConnection();
-  conversation.tick();
-  if (ended === "session_ended") signedOut();
-  else if (ended === "protocol_error") showBanner("The server does not accept this page any more.", "Reload", location.href);
-  if (state === "offline" && lastSaid === "live") say("The connection is lost. It will come back by itself.");
-  if (state === "live" && lastSaid === "offline") say("Connected again.");
-  if (state === "live" || state === "offline") lastSaid = state;
-  if (state === "offline" && !ended) checkSession();
-});
-
-/** A refused upgrade looks to a browser like a dead server; a redirect to the log-in page tells them apart. */
-async function checkSession() {
-  try {
-    const answer = await fetch(location.pathname, { method: "HEAD", redirect: "manual", cache: "no-store" });
-    if (answer.type !== "opaqueredirect") return;
-    client.close();
-    signedOut();
-  } catch {
-    // The server can't be reached: the client goes on trying.
-  }
-}
-
-function signedOut() {
-  pill.dataset.state = "offline";
-  setText(pill.lastElementChild, "Signed out");
-  showBanner("Your session has ended.", "Sign in again", "/accounts/login/");
-}
-
-/** @param {string} text @param {string} label @param {string} href */
-function showBanner(text, label, href) {
-  banner.replaceChildren(h("span", { textContent: text }), " ", h("a", { href, textContent: label }));
-  banner.hidden = false;
-  say(text);
-}
-
-/** For screen readers: few, whole sentences. @param {string} sentence */
-function say(sentence) {
-  setText(find("#announcements"), sentence);
-}
-
-// ── the page ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-const composer = new Composer(agents, start);
+otherTabs.onmessage = (/** @type {MessageEvent<{deleted?: string}>} */ { data }) => {
+  if (data.deleted) desk.deleted(data.deleted);
+  sidebar.refreshSoon();
+};
 
 for (const { name, description } of agents) {
   const card = h("button", { type: "button", class: "agent-card" },
     h("span", { class: "agent-card-name", textContent: name }),
-    h("span", { class: "agent-card-description", textContent: description }));
+    h("span", { class: "agent-card-description", dir: "auto", textContent: description }));
   card.onclick = () => composer.choose(name);
   find("#agent-cards").append(card);
 }
 
 find("#new-thread").onclick = () => {
-  memory.newThread();
-  conversation.divide("New thread");
-  composer.focus();
+  desk.openNew();
+  drawer.close();
 };
 
+for (const letter of outbox.letters) written(letter);
+desk.start();
+const connectionView = new ConnectionView(client, say);
+client.onConnection(({ state }) => {
+  conversation.tick();
+  if (state !== "live") return;
+  sidebar.refreshSoon();
+  desk.retry();
+});
 setInterval(() => {
   conversation.tick();
-  if (client.connection.state === "offline" && !client.connection.ended) showConnection();
+  connectionView.tick();
 }, 1000);
-
-client.follow(memory.runIds);
 client.open();
+outbox.send();
 composer.focus();

@@ -1,118 +1,109 @@
 // @ts-check
 /**
- * The turns on the page, oldest first, drawn together once per animation frame; stays at the end while the reader is there.
+ * The turns of one thread, oldest first, drawn together once per animation frame.
  *
- * @import {RunView} from "./run-view.js"
+ * @import {RunState} from "./run-state.js"
+ * @import {Actions, Present} from "./run-view.js"
+ * @import {ScrollKeeper} from "./scroll-keeper.js"
  */
-import { h } from "./dom.js";
-
-const NEAR_END_PX = 96;
+import { RunView } from "./run-view.js";
 
 export class Conversation {
-  /** @type {Map<string, RunView>} by run_id */
+  /** @type {Map<RunState, RunView>} */
   #views = new Map();
   /** @type {Set<RunView>} */
   #live = new Set();
   /** @type {Set<RunView>} */
   #dirty = new Set();
   #frame = 0;
-  #atEnd = true;
-  #lastScroll = 0;
+  #element;
+  #scroll;
+  #present;
+  #actions;
 
-  /**
-   * @param {HTMLElement} element @param {HTMLButtonElement} latest
-   * @param {() => import("./run-view.js").Present} present
-   */
-  constructor(element, latest, present) {
-    this.element = element;
-    this.latest = latest;
-    this.present = present;
-    addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    latest.onclick = () => this.#toEnd();
+  /** @param {HTMLElement} element @param {ScrollKeeper} scroll @param {() => Present} present @param {Actions} actions */
+  constructor(element, scroll, present, actions) {
+    this.#element = element;
+    this.#scroll = scroll;
+    this.#present = present;
+    this.#actions = actions;
   }
 
-  /** @param {string} runId */
-  view(runId) {
-    return this.#views.get(runId);
+  clear() {
+    this.#views.clear();
+    this.#live.clear();
+    this.#dirty.clear();
+    this.#element.replaceChildren();
   }
 
-  /** What the reader just sent. @param {RunView} view */
-  append(view) {
-    this.element.append(view.element);
-    this.#atEnd = true;
-    this.changed(view);
+  /** Shows a run, at its place: ids sort by time; what has none yet is last. @param {RunState} state */
+  show(state) {
+    if (!this.#views.has(state)) this.#views.set(state, new RunView(state, this.#actions));
+    const view = /** @type {RunView} */ (this.#views.get(state));
+    view.element.dataset.run = state.runId ?? "";
+    if (!this.#nest(view)) this.#place(view);
+    for (const [other, child] of this.#views) if (state.runId && other.parentRunId === state.runId) view.adopt(child);
+    this.changed(state);
   }
 
-  /** A run by its id: ids sort by time. @param {RunView} view */
-  insert(view) {
-    const runId = /** @type {string} */ (view.state.runId);
-    this.#views.set(runId, view);
-    const later = [...this.element.children].find((turn) => {
-      const other = turn instanceof HTMLElement ? turn.dataset.run : undefined;
-      return other !== undefined && other > runId;
-    });
-    view.element.dataset.run = runId;
-    this.element.insertBefore(view.element, later ?? null);
-    this.changed(view);
-  }
-
-  /** The sent message has become a run; its events may have come first, after a reconnect. @param {RunView} view */
-  accepted(view) {
-    const runId = /** @type {string} */ (view.state.runId);
-    const known = this.#views.get(runId);
-    if (known && known !== view) {
-      known.state.params = view.state.params;
-      this.#live.delete(view);
-      view.element.remove();
-      return this.changed(known);
-    }
-    this.#views.set(runId, view);
+  /** @param {RunView} view @returns {boolean} whether it stands in the run that started it */
+  #nest(view) {
+    const { parentRunId } = view.state;
+    if (!parentRunId) return false;
+    const parent = [...this.#views.values()].find(({ state }) => state.runId === parentRunId);
+    parent?.adopt(view);
+    return parent !== undefined;
   }
 
   /** @param {RunView} view */
-  changed(view) {
+  #place({ element, state: { runId } }) {
+    const isLater = (/** @type {Element} */ turn) => {
+      const other = /** @type {HTMLElement} */ (turn).dataset.run;
+      return turn !== element && runId !== null && (!other || other > runId);
+    };
+    const next = [...this.#element.children].find(isLater) ?? null;
+    if (element.parentElement !== this.#element || element.nextElementSibling !== next) this.#element.insertBefore(element, next);
+  }
+
+  /** @param {RunState} state */
+  has(state) {
+    return this.#views.has(state);
+  }
+
+  /** @param {RunState} state */
+  remove(state) {
+    this.#views.get(state)?.element.remove();
+    this.#views.delete(state);
+  }
+
+  /** @param {RunState} state */
+  changed(state) {
+    const view = this.#views.get(state);
+    if (view) this.dirty(view);
+  }
+
+  /** @param {RunView} view */
+  dirty(view) {
     this.#dirty.add(view);
     if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#render());
   }
 
   /** What changes by the second. */
   tick() {
-    for (const view of this.#live) view.tick(this.present());
-  }
-
-  /** @param {string} words */
-  divide(words) {
-    const last = this.element.lastElementChild;
-    if (!last || last.classList.contains("divider")) return;
-    this.element.append(h("div", { class: "divider", role: "separator" }, h("span", { textContent: words })));
-    this.#toEnd();
+    for (const view of this.#live) view.tick(this.#present());
   }
 
   #render() {
     this.#frame = 0;
-    const present = this.present();
+    const present = this.#present();
     const views = [...this.#dirty];
     this.#dirty.clear();
     for (const view of views) {
+      if (!view.element.isConnected) continue;
       view.render(present);
-      if (view.state.isLive && view.element.isConnected) this.#live.add(view);
+      if (view.state.isLive) this.#live.add(view);
       else this.#live.delete(view);
     }
-    if (this.#atEnd) scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
-    else this.#scrolled();
-  }
-
-  /** Only the reader scrolls up; content that grew below is no reason to stop following it. */
-  #scrolled() {
-    const { scrollHeight, clientHeight } = document.documentElement;
-    if (scrollHeight - clientHeight - scrollY < NEAR_END_PX) this.#atEnd = true;
-    else if (scrollY < this.#lastScroll) this.#atEnd = false;
-    this.#lastScroll = scrollY;
-    this.latest.hidden = this.#atEnd;
-  }
-
-  #toEnd() {
-    this.#atEnd = true;
-    scrollTo({ top: document.documentElement.scrollHeight });
+    this.#scroll.settle();
   }
 }

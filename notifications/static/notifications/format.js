@@ -15,6 +15,9 @@ export function duration(ms) {
 /** Whole seconds, for what ticks. @param {number} ms */
 export const ticking = (ms) => (ms < 60_000 ? `${Math.max(0, Math.floor(ms / 1000))} s` : duration(ms));
 
+/** @param {number} ms the local time of day */
+export const timeOfDay = (ms) => new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+
 /** @param {number} bytes */
 export const size = (bytes) => (bytes < 1000 ? counted(bytes, "byte") : `${(bytes / 1000).toFixed(1)} kB`);
 
@@ -44,8 +47,12 @@ export const toolStatus = (status) => TOOL_STATUS[status] ?? status;
 /** @param {import("./run-state.js").RunState} run @param {boolean} online @returns {string} what it is doing, in words */
 export function activity(run, online) {
   switch (run.stage) {
+    case "loading":
+      return "Loading";
     case "sending":
-      return online ? "Sending" : "Will be sent when the connection is back";
+      return online ? "Sending" : "Queued: it will be sent when the connection is back";
+    case "waiting":
+      return "Queued: the server is busy, it will be sent shortly";
     case "queued":
       return run.queuePosition ? `Waiting, ${counted(run.queuePosition, "run")} before it` : "Waiting to start";
     case "starting":

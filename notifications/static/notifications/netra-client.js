@@ -190,6 +190,11 @@ export class NetraClient {
     this.#connectionChanged();
   }
 
+  /** Lets go of an ended run; follow() would bring it from its first event again. @param {string} runId */
+  forget(runId) {
+    this.#cursors.forget(runId);
+  }
+
   /** @param {Frame} frame */
   #receive(frame) {
     if (frame.type === "connection_established") this.clockOffset = Date.parse(frame.server_time) - this.#clock.now();

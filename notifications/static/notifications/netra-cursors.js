@@ -58,6 +58,12 @@ export class Cursors {
     return this.#runs.get(runId);
   }
 
+  /** The next resume of this run starts at its first event. @param {string} runId */
+  forget(runId) {
+    this.#runs.delete(runId);
+    this.#unacknowledged.delete(runId);
+  }
+
   /** @param {Frame} frame @returns {Outcome} */
   receive(frame) {
     if (isEvent(frame)) return this.#event(frame);
@@ -167,8 +173,7 @@ export class Cursors {
   /** @param {Frame} frame @returns {Outcome} */
   #error(frame) {
     if (frame.run_id && GONE.has(frame.code)) {
-      this.#runs.delete(frame.run_id);
-      this.#unacknowledged.delete(frame.run_id);
+      this.forget(frame.run_id);
     } else if (!frame.request_id && !frame.run_id) {
       // It may have answered any of them.
       for (const runIds of this.#resumes.values()) for (const runId of runIds) this.#putOff.add(runId);

@@ -6,17 +6,19 @@
  * @typedef {{kind: "tool", id: string, name: string, arguments: unknown, status: string, startedAt: number,
  *   durationMs: number | null, result: unknown, error: {code: string, message: string} | null,
  *   note: string, progress: number | null}} Tool
- * @typedef {{kind: "approval", id: string, reason: string, name: string, arguments: unknown, decision: string | null}} Approval
+ * @typedef {{kind: "approval", id: string, reason: string, name: string, arguments: unknown, expiresAt: number | null,
+ *   decision: string | null}} Approval
  * @typedef {{kind: "note", text: string}} Note
  * @typedef {Thought | Tool | Approval | Note} Step
  * @typedef {{id: string, text: string}} Message
- * @typedef {"sending" | "queued" | "starting" | "thinking" | "tool" | "writing" | "approval" | "recovering" | "cancelling"} Stage
+ * @typedef {"loading" | "sending" | "waiting" | "queued" | "starting" | "thinking" | "tool" | "writing" | "approval" | "recovering" | "cancelling"} Stage
  */
 
 export class RunState {
   /** @type {string | null} */ runId = null;
   /** @type {string | null} */ threadId = null;
   /** @type {string | null} */ parentRunId = null;
+  /** @type {string | null} the page's name for the thread-to-be, if it was sent from here */ conversation = null;
   /** @type {Stage} */ stage = "sending";
   /** @type {string | null} how it ended, or null while it lives; "refused" if it never became a run, "gone" if it can't be followed */
   status = null;
@@ -32,6 +34,7 @@ export class RunState {
   /** @type {{code: string, message: string} | null} */ error = null;
   /** @type {Record<string, unknown> | undefined} as sent, if it was sent from here */ params;
   cancelRequested = false;
+  /** It had ended before this page heard of it. */ isHistory = false;
   /** @type {Map<string, Tool>} */ #tools = new Map();
 
   /** @param {{agentName: string, message?: string, params?: Record<string, unknown>}} start */
@@ -65,12 +68,35 @@ export class RunState {
     return said.some((text) => text.trim() === String(this.output).trim()) ? null : this.output;
   }
 
+  /** @returns {Approval | undefined} the one that waits for an answer */
+  get openApproval() {
+    const open = this.steps.findLast((step) => step.kind === "approval" && !step.decision);
+    return open?.kind === "approval" && this.isLive ? open : undefined;
+  }
+
+  /** @param {any} run as its thread lists it; its events are still to come */
+  summarised(run) {
+    this.runId = run.run_id;
+    this.threadId ??= run.thread_id;
+    this.parentRunId = run.parent_run_id;
+    this.message ||= run.message;
+    this.params ??= run.params;
+    if (this.stage !== "sending") return;
+    this.stage = run.status === "pending" ? "queued" : "loading";
+    this.isHistory = !["pending", "running"].includes(run.status);
+  }
+
+  /** The server has no time for it yet. */
+  waiting() {
+    this.stage = "waiting";
+  }
+
   /** @param {any} frame run_accepted */
   accepted(frame) {
     this.runId = frame.run_id;
     this.threadId = frame.thread_id;
     this.queuePosition = frame.queue_position;
-    if (this.stage === "sending") this.stage = "queued";
+    if (this.stage === "sending" || this.stage === "waiting") this.stage = "queued";
   }
 
   /** @param {any} run as connection_established lists it */
@@ -118,7 +144,7 @@ export class RunState {
         return this.#partial(data);
       case "approval_requested":
         this.#add({ kind: "approval", id: data.approval_id, reason: data.reason, name: data.tool_name,
-          arguments: data.arguments, decision: null });
+          arguments: data.arguments, expiresAt: Date.parse(data.expires_at) || null, decision: null });
         return this.#enter("approval");
       case "approval_resolved":
         return this.#approvalResolved(data);

@@ -281,14 +281,16 @@ def test_on_a_phone_the_threads_are_behind_a_button(page: Page):
     page.set_viewport_size({"width": 375, "height": 720})
     expect(page.get_by_role("link", name="Seen on a phone")).to_be_hidden()
 
-    page.get_by_role("button", name="Threads").click()
+    page.get_by_role("button", name="Threads", exact=True).click()
     page.get_by_role("link", name="Seen on a phone").click()
 
     expect(page.locator(".message")).to_have_text("Seen on a phone")
     expect(page.get_by_role("link", name="Seen on a phone")).to_be_hidden()
-    page.get_by_role("button", name="Threads").click()
-    page.keyboard.press("Escape")
-    expect(page.get_by_role("button", name="Threads")).to_be_focused()
+    for close in (lambda: page.keyboard.press("Escape"), page.get_by_role("button", name="Close the threads").click):
+        page.get_by_role("button", name="Threads", exact=True).click()
+        expect(page.get_by_role("link", name="Seen on a phone")).to_be_visible()
+        close()
+        expect(page.get_by_role("button", name="Threads", exact=True)).to_be_focused()
 
 
 def test_an_operator_cancels_a_run_in_the_admin(page: Page, context: BrowserContext, netra: RunningNetra):

@@ -53,7 +53,7 @@ def open_answer(page: Page) -> None:
     """The thread of the answer that `completed` got."""
     threads = page.get_by_role("link", name="What is the revenue by region?")
     if page.viewport_size == PHONE:
-        page.get_by_role("button", name="Threads").click()
+        page.get_by_role("button", name="Threads", exact=True).click()
     threads.click()
     ends(page.locator(".turn"), "Completed in")
     expect(page.locator("svg.chart")).to_be_visible()

@@ -1,5 +1,5 @@
 // @ts-check
-/** The side bar on narrow windows: opened by a button, closed by Escape, by the backdrop, and by a choice in it. */
+/** The side bar on narrow windows: opened by a button, closed by Escape, its own button, the backdrop, or a choice in it. */
 import { find } from "./dom.js";
 
 export class Drawer {
@@ -9,6 +9,7 @@ export class Drawer {
   constructor() {
     this.#button.onclick = () => this.#set(!this.isOpen);
     find("#backdrop").onclick = () => this.close();
+    find("#close-menu").onclick = () => this.close();
     addEventListener("keydown", (event) => event.key === "Escape" && this.isOpen && this.close());
   }
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 from django.test import TransactionTestCase
+from hypothesis import settings
 
 from netra.testing.chat import Chat
 from netra.testing.server import RunningNetra
@@ -37,6 +38,10 @@ def _touches_database(item: pytest.Function) -> bool:
     is_marked = item.get_closest_marker("django_db") is not None
     is_django = item.cls is not None and issubclass(item.cls, TransactionTestCase)
     return is_marked or is_django or not {"db", "transactional_db"}.isdisjoint(item.fixturenames)
+
+
+settings.register_profile("netra", deadline=None)  # how long an example takes says more of the machine than of Netra
+settings.load_profile("netra")
 
 
 @pytest.fixture(scope="session")

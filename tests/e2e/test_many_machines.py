@@ -29,6 +29,7 @@ USERS = 8
 STOPPED_SECONDS = 3.0
 BLACK_HOLE_SECONDS = 10.0
 TIMES = {"NETRA_LEASE_SECONDS": "4", "NETRA_LEASE_RENEW_SECONDS": "1", "NETRA_HEARTBEAT_SECONDS": "20"}
+PATIENCE = {"NETRA_DEFAULT_TIER": "enterprise"}
 """Heartbeats are rare: what the layer loses has to be found without them."""
 
 
@@ -38,7 +39,7 @@ class Deployment:
     def __init__(self, folder: Path, database_url: str, redis: RedisServer, stack: ExitStack) -> None:
         self.redis = redis
         self.to_redis = stack.enter_context(Proxy(redis.url))
-        environment = TIMES | {"DATABASE_URL": database_url, "REDIS_URL": self.to_redis.url}
+        environment = TIMES | PATIENCE | {"DATABASE_URL": database_url, "REDIS_URL": self.to_redis.url}
         daphne: WebServer = "daphne"
         self.web = stack.enter_context(RunningNetra(folder, daphne, **environment))
         self.other_web = stack.enter_context(self.web.beside(folder / "other", "uvicorn"))

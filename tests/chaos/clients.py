@@ -149,8 +149,6 @@ class PlainClient:
         return await self._ask(run_id, {"type": "cancel_run", "run_id": run_id})
 
     async def follow(self, run_ids: Sequence[str]) -> None:
-        for run_id in run_ids:
-            self._cursors.setdefault(run_id, 0)
         await self._resume(run_ids)
 
     def drop(self, seconds: float) -> None:
@@ -216,9 +214,8 @@ class PlainClient:
                 pass
 
     async def _catch_up(self, live: list[Frame]) -> None:
-        for run in live:
-            self._cursors.setdefault(run["run_id"], 0)
-        await self._resume([run_id for run_id in self._cursors if run_id not in self._ended])
+        known = dict.fromkeys([*self._cursors, *(run["run_id"] for run in live)])
+        await self._resume([run_id for run_id in known if run_id not in self._ended])
         for request in list(self._requests.values()):
             await self._send(request)
 
@@ -244,8 +241,10 @@ class PlainClient:
             await self._send({"type": "ack", "cursors": {run_id: at for run_id, at in self._cursors.items() if at}})
 
     async def _resume(self, run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            self._cursors.setdefault(run_id, 0)  # to be asked for again, should this connection not bring it
         under_way = set().union(*self._resumed.values()) if self._resumed else set()
-        wanted = {run_id: self._cursors.get(run_id, 0) for run_id in run_ids if run_id not in under_way}
+        wanted = {run_id: self._cursors[run_id] for run_id in run_ids if run_id not in under_way}
         if wanted and self._socket is not None:
             id_ = f"plain-{next(self._numbers)}"
             self._resumed[id_] = set(wanted)

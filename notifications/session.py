@@ -16,7 +16,7 @@ WINDOW_EVENTS: Final = 1_000
 WINDOW_BYTES: Final = 1_048_576
 """What may be on its way to a client that acks (protocol.md, Duties)."""
 HELD_EVENTS: Final = 2_000
-HELD_CHARACTERS: Final = 1_000_000
+HELD_CHARACTERS: Final = 500_000
 """Live frames kept for one socket; beyond it they are dropped and read from the log when their turn comes."""
 SEND_EVENTS: Final = 100
 FETCH_EVENTS: Final = 200
@@ -235,10 +235,14 @@ class DeliverySession:
         return WINDOW_BYTES - self._unacked_bytes if self._acks else float("inf")
 
     def _hold(self, place: _Place, texts: Sequence[str]) -> None:
+        """As many as there is room for; a batch can be a megabyte."""
         place.held = place.held or deque()
-        place.held.extend(texts)
-        self._held_events += len(texts)
-        self._held_characters += sum(map(len, texts))
+        for text in texts:
+            if not self._has_room():
+                break
+            place.held.append(text)
+            self._held_events += 1
+            self._held_characters += len(text)
 
     def _drop_first(self, place: _Place) -> str:
         assert place.held is not None

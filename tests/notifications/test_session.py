@@ -6,6 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from notifications.session import (
     FETCH_EVENTS,
+    HELD_CHARACTERS,
     HELD_EVENTS,
     KNOWN_RUNS,
     SEND_EVENTS,
@@ -190,9 +191,25 @@ def test_what_is_held_for_a_socket_is_bounded_and_the_rest_is_read():
     for first in range(1, 10_001, 100):
         session.receive("a", first, texts("a", first, first + 99))
 
-    assert session._held_events <= HELD_EVENTS + 100
+    assert session._held_events <= HELD_EVENTS
     assert drain(session, {"a": 10_000}) == texts("a", 1, 10_000)
     assert (session._held_events, session._held_characters) == (0, 0)
+
+
+def test_of_a_batch_larger_than_its_room_a_session_holds_a_part_and_reads_the_rest():
+    session = DeliverySession()
+    batch = [f"{seq}".ljust(HELD_CHARACTERS // 10, ".") for seq in range(1, 31)]
+    session.receive("a", 1, batch)
+
+    assert session._held_characters == HELD_CHARACTERS
+    sent: list[str] = []
+    while (step := session.next()) is not None:
+        assert isinstance(step, Send | Fetch)
+        found = (
+            step if isinstance(step, Send) else session.fetched("a", step.after, [*enumerate(batch, 1)][step.after :])
+        )
+        sent += found.texts
+    assert sent == batch
 
 
 def test_a_client_that_acks_is_sent_no_more_than_the_window():

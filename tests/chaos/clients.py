@@ -199,7 +199,8 @@ class PlainClient:
             case "connection_established":
                 await self._catch_up(frame["runs"])
             case "head":
-                await self._resume([run for run, head in frame["runs"].items() if head > self._cursors.get(run, 0)])
+                heads = frame["runs"]
+                await self._resume([run for run, head in heads.items() if head > self._cursors.setdefault(run, 0)])
             case "caught_up":
                 self._resumed.pop(frame["id"], None)
             case "run_accepted":

@@ -206,8 +206,8 @@ def measure_fates(record: Record) -> Fates:
         for run_id, seq in outage.live.items():
             for witness in (witness for witness in record.witnesses if witness.user == users[run_id]):
                 known_at = witness.first_seen.get((run_id, seq + 1), NEVER)
-                is_unheard = (witness, run_id) in record.unheard
-                if not is_unheard and not _is_disturbed(record, witness, outage, known_at):
+                has_heard = run_id in witness.heard_of and (witness, run_id) not in record.unheard
+                if has_heard and not _is_disturbed(record, witness, outage, known_at):
                     fates.add(outage, witness, run_id, known_at)
         fates.measured += len(fates.since_return) > before
     return fates

@@ -116,7 +116,7 @@ class Witness:
                 self._note_error(frame)
             case "gap":
                 self.broken.append(f"a gap, though nothing was pruned: {frame}")
-            case _ if "run_id" in frame:
+            case _ if "run_id" in frame and frame["type"] != "cancel_accepted":  # there the client itself named the run
                 self.heard_of.add(frame["run_id"])
             case _:
                 pass

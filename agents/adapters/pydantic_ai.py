@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 Build = Callable[[AgentExecutionContext], "Agent[Any, Any]"]
 
 
-async def load() -> None:
-    """Imports pydantic-ai beside the event loop: it takes seconds. Raises AgentError where it is not installed."""
+async def load(module: str = "agents.adapters.pydantic_run") -> None:
+    """Imports what needs pydantic-ai beside the event loop: it takes seconds. Raises AgentError if it is not there."""
     try:
-        await asyncio.to_thread(import_module, "agents.adapters.pydantic_run")
+        await asyncio.to_thread(import_module, module)
     except ImportError as error:
         text = f"pydantic-ai cannot be loaded ({error}). Install pydantic-ai-slim[openai]."
         raise AgentError("adapter_not_installed", text) from error
@@ -41,15 +41,19 @@ async def run_pydantic_agent(
     history: Iterable[ModelMessage] = (),
     deps: Any = None,
     usage_limits: UsageLimits | None = None,
+    offer_tools: bool = True,
 ) -> Any:
     """Runs it as a part of this run and returns its output: for a text all that was shown of it, else plain JSON.
 
+    Its model is offered its own tools and, with `offer_tools`, those with which the agent of this run was registered.
     Raises AgentError with one of the codes `model_…` (docs/models.md) for whatever goes wrong between it and its model.
     """
     await load()
     from agents.adapters.pydantic_run import run  # noqa: PLC0415 - see load
 
-    return await run(agent, context, prompt, history=history, deps=deps, usage_limits=usage_limits)
+    return await run(
+        agent, context, prompt, history=history, deps=deps, usage_limits=usage_limits, offer_tools=offer_tools
+    )
 
 
 def pydantic_agent(

@@ -59,6 +59,7 @@ async def run(
     history: Iterable[ModelMessage],
     deps: Any,
     usage_limits: UsageLimits | None,
+    offer_tools: bool,
 ) -> Any:
     usage = RunUsage()
     try:
@@ -69,7 +70,7 @@ async def run(
                 deps=deps,
                 usage=usage,
                 usage_limits=usage_limits,
-                toolsets=[_toolset(context.tools.offered)],
+                toolsets=[_toolset(context.tools.offered if offer_tools else {})],
                 capabilities=[_Through(context)],
                 infer_name=False,
             ) as events,

@@ -130,6 +130,7 @@ class _Told:
             self._stream = await self._opened.enter_async_context(self._context.stream())
         elif begins:
             text = f"\n\n{text}"  # the model said something before it called a tool
+        text = text.encode("utf-8", "replace").decode()  # half of an emoji is no text that JSON can carry
         self._written.append(text)
         await self._stream.write(text)
 

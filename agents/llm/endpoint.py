@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal, cast
@@ -9,6 +10,7 @@ from typing import Literal, cast
 import msgspec
 from django.conf import settings
 
+from agents.adapters.pydantic_ai import load
 from agents.context import AgentExecutionContext
 from agents.llm.local import get_local_model
 
@@ -63,7 +65,7 @@ async def endpoint_for(context: AgentExecutionContext) -> AsyncIterator[Endpoint
     async with local.seats.take(lambda ahead: context.think(f"The local model is busy; runs before yours: {ahead}.")):
         if not local.is_running:
             await context.think("I am starting the local language model.")
-        served = await local.serve()
+        served, _ = await asyncio.gather(local.serve(), load("agents.llm.openai_model"))
         yield Endpoint(
             base_url=served.base_url,
             model=served.model,

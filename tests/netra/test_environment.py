@@ -76,7 +76,7 @@ class TestValues:
         given("https://host:8443/v1/")
         assert environment.url("SETTING") == "https://host:8443/v1"
 
-    @pytest.mark.parametrize("value", ["host/v1", "ftp://host/v1", "http://", "http://[::1/v1"])
+    @pytest.mark.parametrize("value", ["elsewhere/v1", "ftp://host/v1", "http://", "http://[::1/v1"])
     def test_an_address_that_is_none_is_refused_without_repeating_it(self, given, value):
         given(value)
 

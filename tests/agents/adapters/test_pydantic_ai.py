@@ -186,6 +186,12 @@ async def test_structured_output_is_the_result_as_json(workshop):
     assert shown(log) == ""
 
 
+async def test_half_a_character_does_not_break_the_answer(workshop):
+    log = await run(workshop, Agent(turns(["A \ud83d", "b"])))
+
+    assert shown(log) == result(log)["output"] == "A ?b"
+
+
 async def test_usage_lands_in_the_completion_also_when_the_run_fails(workshop):
     agent = Agent(turns([calls("add", '{"a": 2, "b": 3}')]))
 

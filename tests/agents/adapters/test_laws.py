@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,7 +62,7 @@ def execute(agent_class):
         agent=agent,
         tools={},
         dispatcher=enhance_tool_dispatcher_with_notifications(ToolDispatcher()),
-        notifier=listener,
+        notifier=cast("Any", listener),
         tool_timeout=30.0,
     )
     return asyncio.run(agent.execute(context)), listener

@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -60,18 +61,21 @@ async def test_a_full_queue_refuses_at_once():
 @pytest.mark.parametrize("at_its_turn", [False, True])
 async def test_who_gives_up_waiting_takes_no_seat_away(at_its_turn):
     seats = Seats(total=1, waiting=1)
-    first, second = Guest(seats), Guest(seats)
-    await until(lambda: second.told)
-
-    if at_its_turn:
-        first.leave.set()
-        await first.task  # its seat is on the way to the second now
-    second.task.cancel()
-    first.leave.set()
-    await asyncio.gather(first.task, second.task, return_exceptions=True)
+    async with AsyncExitStack() as first:
+        await first.enter_async_context(seats.take(nobody))
+        second = Guest(seats)
+        await until(lambda: second.told)
+        if at_its_turn:
+            await first.aclose()  # the seat is on its way, and who waits for it has not come to know
+        second.task.cancel()
+    await asyncio.gather(second.task, return_exceptions=True)
 
     third = Guest(seats)
     await until(lambda: third.sits)
-    assert third.told == []
+    assert (second.sits, third.told) == (False, [])
     third.leave.set()
     await third.task
+
+
+async def nobody(ahead):
+    raise AssertionError("nobody has to wait")

@@ -87,6 +87,7 @@ def _start() -> tuple[subprocess.Popen[bytes], Served]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        bufsize=0,  # nothing is left to write to one that has gone when its pipe is closed
         start_new_session=True,  # a Ctrl-C at the terminal is for us: runs may end first
     )
     assert process.stdin is not None
@@ -94,7 +95,6 @@ def _start() -> tuple[subprocess.Popen[bytes], Served]:
     address = ""
     try:
         process.stdin.write(f"{key}\n".encode())  # not in its arguments, which every user of the machine can read
-        process.stdin.flush()
         if select.select([process.stdout], [], [], START_SECONDS)[0]:
             address = process.stdout.readline().decode().strip()
     except BrokenPipeError:

@@ -1,88 +1,77 @@
 """Partial results joined are the answer, whatever an adapted agent writes."""
 
 import asyncio
-from datetime import UTC, datetime
-from typing import Any, cast
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic_ai import Agent, ModelResponse
 from pydantic_ai.models.function import DeltaThinkingPart, DeltaToolCall, FunctionModel
 
 from agents.adapters.generators import generator_agent
-from agents.adapters.pydantic_ai import pydantic_agent
-from agents.context import AgentExecutionContext
-from agents.runs import Run, RunRequest
-from agents.tools import ToolDispatcher, enhance_tool_dispatcher_with_notifications
+from agents.adapters.pydantic_ai import load, pydantic_agent
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), max_size=8)
 
 
-class Listener:
-    """Keeps what is shown of a run, as text."""
+@pytest.fixture
+def hold(workshop):
+    """Holds a law in one real run; it gets a function from an agent class to its output and what was shown of it."""
 
-    def __init__(self):
-        self.shown = ""
-        self.ends = []
+    async def hold(law):
+        await load()
+        loop = asyncio.get_running_loop()
 
-    async def notify_partial_result(self, message_id, delta, *, is_complete):
-        self.shown += delta
-        self.ends.append(is_complete)
+        async def execute(context):
+            async def once(agent_class):
+                before = len(context.produced)
+                output = await agent_class().execute(context)
+                return output, "".join(context.produced[before:])
 
-    async def notify_agent_thinking(self, reasoning, **_):
-        pass
+            def wait(agent_class):
+                return asyncio.run_coroutine_threadsafe(once(agent_class), loop).result(20)
 
-    async def notify_tool_executing(self, *_):
-        pass
+            await asyncio.to_thread(law, wait)
 
-    async def notify_tool_completed(self, *_, **__):
-        pass
+        log = await workshop.run(execute)
+        assert log[-1]["data"]["error"] is None
 
-
-def execute(agent_class):
-    """The agent's output and what was shown of it."""
-    listener = Listener()
-    run = Run(
-        pk=1,
-        run_id="run_1",
-        thread_id="thread_1",
-        parent_run_id=None,
-        user_id=1,
-        agent_name="test",
-        request=RunRequest(agent="test", message="Go."),
-        correlation_id="1",
-        tier="free",
-        timeout=40.0,
-        attempt=1,
-        created_at=datetime.now(UTC),
-    )
-    agent = agent_class()
-    context = AgentExecutionContext(
-        run=run,
-        agent=agent,
-        tools={},
-        dispatcher=enhance_tool_dispatcher_with_notifications(ToolDispatcher()),
-        notifier=cast("Any", listener),
-        tool_timeout=30.0,
-    )
-    return asyncio.run(agent.execute(context)), listener
+    return hold
 
 
-@given(TEXTS)
-def test_of_a_generator(texts):
-    async def generate(context):
-        for text in texts:
-            yield text
+async def test_of_a_generator(hold):
+    def law(run):
+        @settings(max_examples=30)
+        @given(TEXTS)
+        def holds(texts):
+            async def generate(context):
+                for text in texts:
+                    yield text
 
-    output, listener = execute(generator_agent(generate))
+            output, shown = run(generator_agent(generate))
+            assert shown == output == "".join(texts)
 
-    assert listener.shown == output == "".join(texts)
-    assert listener.ends.count(True) == 1
-    assert listener.ends[-1]
+        holds()
+
+    await hold(law)
 
 
-@given(before=TEXTS, thoughts=TEXTS, after=TEXTS)
-def test_of_a_pydantic_ai_agent_that_thinks_and_calls_a_tool(before, thoughts, after):
+async def test_of_a_pydantic_ai_agent_that_thinks_and_calls_a_tool(hold):
+    def law(run):
+        @settings(max_examples=30)
+        @given(TEXTS, TEXTS, TEXTS)
+        def holds(before, thoughts, after):
+            output, shown = run(pydantic_agent(lambda context: thoughtful(before, thoughts, after)))
+            assert shown == output
+            assert output.startswith("".join(before))
+            assert output.endswith("".join(after) + ".")
+
+        holds()
+
+    await hold(law)
+
+
+def thoughtful(before, thoughts, after):
     async def stream(messages, info):
         if any(isinstance(message, ModelResponse) for message in messages):
             for text in [*after, "."]:
@@ -100,10 +89,4 @@ def test_of_a_pydantic_ai_agent_that_thinks_and_calls_a_tool(before, thoughts, a
     def look() -> str:
         return "seen"
 
-    output, listener = execute(pydantic_agent(lambda context: agent))
-
-    assert listener.shown == output
-    assert output.startswith("".join(before))
-    assert output.endswith("".join(after) + ".")
-    assert listener.ends.count(True) == 1
-    assert listener.ends[-1]
+    return agent

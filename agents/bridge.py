@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from agents.events import Problem
+    from agents.events import Problem, Usage
     from agents.phases import AgentExecutionPhase
     from agents.runs import CommittedBatch, Run
     from agents.tracker import AgentExecutionTracker
@@ -49,6 +49,7 @@ class RunNotifier(Protocol):
         error: Problem | None,
         warnings: Sequence[str],
         streaming: bool,
+        usage: Usage | None = None,
     ) -> None: ...
 
 

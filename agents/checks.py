@@ -48,3 +48,16 @@ def check_breaker(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Che
     )
     hint = "Correct it, or leave it out for the default: 5 failures, 60 s, 30 s."
     return [Error(problem, hint=hint, id="netra.E004") for problem in found]
+
+
+@register
+def check_language_model(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    if bool(settings.NETRA_LLM_BASE_URL) == bool(settings.NETRA_LLM_MODEL):
+        return []
+    return [
+        Error(
+            "Of NETRA_LLM_BASE_URL and NETRA_LLM_MODEL one is set and the other is not.",
+            hint="Set both for an OpenAI-compatible endpoint, or neither for the local model.",
+            id="netra.E010",
+        )
+    ]

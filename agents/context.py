@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from agents.bridge import RunNotifier
+from agents.events import Usage
 from agents.ids import Prefix, new_id
 from agents.runs import Run, RunRequest
 from agents.tools import Dispatcher, Tool, ToolCall, is_method
@@ -22,17 +23,20 @@ MAX_WARNINGS: Final = 50
 
 
 class RunTools:
-    """The agent's tools; `call` is told to the user from beginning to end."""
+    """The agent's tools, `offered` by name; a `call` is told to the user from beginning to end."""
 
     def __init__(self, context: AgentExecutionContext, tools: Mapping[str, Tool], dispatcher: Dispatcher) -> None:
         self._context = context
-        self._tools = tools
+        self.offered = tools
         self._dispatcher = dispatcher
 
     async def call(self, name: str, /, **arguments: Any) -> Any:
         """Calls a tool and returns its result. Raises ToolError when it fails or takes too long."""
+        return await self.dispatch(name, self.offered.get(name), arguments)
+
+    async def dispatch(self, name: str, tool: Tool | None, arguments: dict[str, Any]) -> Any:
+        """As `call`, for a tool that need not be one of the agent's own; adapters bring those of other frameworks."""
         await self._context.flush()
-        tool = self._tools.get(name)
         return await self._dispatcher.dispatch(
             ToolCall(
                 tool_call_id=new_id(Prefix.TOOL_CALL),
@@ -126,6 +130,7 @@ class AgentExecutionContext:
         self.tool_timeout = tool_timeout
         self.tools = RunTools(self, tools, dispatcher)
         self.warnings: list[str] = []
+        self.usage: Usage | None = None
         self.produced: list[str] = []
         self.streams: list[AnswerStream] = []
         self._tasks: set[asyncio.Task[None]] = set()

@@ -145,6 +145,7 @@ class _Execution:
             error=ending.error,
             warnings=self._context.warnings if self._context else [],
             streaming=self._spec.streaming if self._spec else False,
+            usage=self._context.usage if self._context else None,
         )
 
     def close(self) -> None:

@@ -81,12 +81,22 @@ class RunRecovered(_Data, frozen=True, kw_only=True):
     reason: str
 
 
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run asked of language models; `cost` in US dollars, where it is known."""
+
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    cost: float | UnsetType = UNSET
+
+
 class RunMetadata(msgspec.Struct, frozen=True, kw_only=True):
     correlation_id: str
     run_id: str
     timeout: float
     tier: str
     streaming: bool
+    usage: Usage | UnsetType = UNSET
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -53,6 +53,15 @@ class Tool:
         )
         self._form = _form_of(function, forbid_unknown_fields=not self._takes_any)
 
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        """Its arguments as the JSON Schema of one object, which is what models see."""
+        _, parts = msgspec.json.schema_components([self._form])
+        schema = {"properties": {}, **parts.pop(self._form.__name__)}
+        if self._takes_any:
+            schema["additionalProperties"] = True
+        return {**schema, "$defs": parts} if parts else schema
+
     def check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments, converted to the types that the signature names; raises ToolError if they don't fit."""
         try:

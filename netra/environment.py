@@ -9,6 +9,7 @@ import secrets
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dj_database_url
 import msgspec
@@ -81,6 +82,20 @@ def seconds(name: str, default: float) -> float:
     if not 0 < value < float("inf"):
         raise refused(name, expected)
     return value
+
+
+def url(name: str) -> str:
+    """The address of an HTTP endpoint, without a slash at its end; empty when it is not set."""
+    value = text(name)
+    if not value:
+        return ""
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        raise refused(name, "an URL such as https://host/v1", secret=True) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise refused(name, "an URL such as https://host/v1", secret=True)
+    return value.rstrip("/")
 
 
 def names(name: str, default: list[str] | None = None) -> list[str]:

@@ -50,7 +50,7 @@ def _standard_library(level: str, as_json: bool, shared: list[Any]) -> dict[str,
         "formatters": {"netra": formatter},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "netra"}},
         "root": {"level": level, "handlers": ["stderr"]},
-        "loggers": {"asyncio": {"level": "WARNING"}, "twisted": {"level": "WARNING"}},
+        "loggers": {"asyncio": {"level": "WARNING"}, "twisted": {"level": "WARNING"}, "httpx2": {"level": "WARNING"}},
     }
 
 

@@ -15,6 +15,7 @@ from agents.core import AgentExecutionCore
 from agents.database import AWAY, OwnThread, checkpoint, in_database
 from agents.intake import Intake, Quota
 from agents.journal import Journal
+from agents.llm.local import get_local_model
 from agents.notices import pass_on_notices
 from agents.registry import AgentRegistry
 from agents.runner import AgentRunner, Limits, RemoteRunner
@@ -118,6 +119,7 @@ class Services:
         except (TimeoutError, *AWAY) as error:
             log.error("stopped without the database", error=repr(error))
         await self.manager.stop()
+        await asyncio.to_thread(get_local_model().stop)
         for duty in self._duties:
             duty.cancel()
         self.metrics.close()

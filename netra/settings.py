@@ -144,6 +144,17 @@ log.configure(
     as_json=environment.boolean("NETRA_LOG_JSON"),
 )
 
+# — the language model of the agent `assistant`
+
+NETRA_LLM_BASE_URL = environment.url("NETRA_LLM_BASE_URL")  # empty: the local model
+NETRA_LLM_MODEL = environment.text("NETRA_LLM_MODEL")
+NETRA_LLM_API_KEY = environment.text("NETRA_LLM_API_KEY")
+NETRA_LLM_TOOLS = environment.choice("NETRA_LLM_TOOLS", "NATIVE", ("NATIVE", "JSON", "NONE"))
+NETRA_LLM_TIMEOUT_SECONDS = environment.seconds("NETRA_LLM_TIMEOUT_SECONDS", 25)  # without a word of the model
+NETRA_LLM_MAX_TOKENS = environment.integer("NETRA_LLM_MAX_TOKENS", 1_024)  # of one answer
+NETRA_LLM_HISTORY_CHARACTERS = environment.integer("NETRA_LLM_HISTORY_CHARACTERS", 24_000, least=0)
+NETRA_LLM_LOCAL = environment.boolean("NETRA_LLM_LOCAL", True)
+
 # — limits of the domain; times in seconds
 
 NETRA_TIERS = environment.numbers_by_name("NETRA_TIERS")  # changes to the table in agents/tiers.py

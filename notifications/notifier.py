@@ -24,6 +24,7 @@ from agents.events import (
     ToolCompleted,
     ToolExecuting,
     ToolProgress,
+    Usage,
 )
 from agents.phases import AgentExecutionPhase
 from agents.redaction import redact
@@ -131,6 +132,7 @@ class WebSocketNotifier:
         error: Problem | None,
         warnings: Sequence[str],
         streaming: bool,
+        usage: Usage | None = None,
     ) -> None:
         run, state = self._run, self._tracker.get_state(self._run.run_id)
         shown, was_cut = cut_value(output)
@@ -149,6 +151,7 @@ class WebSocketNotifier:
                 timeout=run.timeout,
                 tier=run.tier,
                 streaming=streaming,
+                usage=UNSET if usage is None else usage,
             ),
         )
         event = AgentCompleted(

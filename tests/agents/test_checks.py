@@ -1,7 +1,7 @@
 import pytest
 from django.core.checks import run_checks
 
-from agents.checks import check_breaker, check_tiers
+from agents.checks import check_breaker, check_language_model, check_tiers
 
 
 @pytest.mark.django_db  # Django asks the database what it can do
@@ -51,3 +51,13 @@ def test_a_circuit_breaker_that_cannot_work_is_refused_with_a_hint(settings, set
     assert found.id == "netra.E004"
     assert found.msg.startswith(f"{setting} is {value!r}")
     assert found.hint
+
+
+@pytest.mark.parametrize(
+    ("base_url", "model", "problems"),
+    [("", "", []), ("http://host/v1", "m", []), ("", "m", ["netra.E010"]), ("http://host/v1", "", ["netra.E010"])],
+)
+def test_an_endpoint_has_an_address_and_a_model(settings, base_url, model, problems):
+    settings.NETRA_LLM_BASE_URL, settings.NETRA_LLM_MODEL = base_url, model
+
+    assert [problem.id for problem in check_language_model(None)] == problems

@@ -71,6 +71,19 @@ class TestValues:
 
         assert environment.numbers_by_name("SETTING") == {"free": {"run": 20, "tool": 1.5}}
 
+    def test_addresses_lose_their_last_slash(self, given):
+        assert environment.url("SETTING") == ""
+        given("https://host:8443/v1/")
+        assert environment.url("SETTING") == "https://host:8443/v1"
+
+    @pytest.mark.parametrize("value", ["elsewhere/v1", "ftp://host/v1", "http://", "http://[::1/v1"])
+    def test_an_address_that_is_none_is_refused_without_repeating_it(self, given, value):
+        given(value)
+
+        with pytest.raises(ImproperlyConfigured, match="SETTING has a value") as refused:
+            environment.url("SETTING")
+        assert value not in str(refused.value)
+
     def test_choices_in_any_case(self, given):
         given("b")
 

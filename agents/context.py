@@ -6,13 +6,14 @@ Agents have no handle on lifecycle events: those follow from the run's phases.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
 from agents.bridge import RunNotifier
 from agents.ids import Prefix, new_id
 from agents.runs import Run, RunRequest
+from agents.team import Child, Team
 from agents.tools import Dispatcher, Tool, ToolCall, is_method
 
 COALESCE_SECONDS: Final = 0.03
@@ -114,6 +115,7 @@ class AgentExecutionContext:
         dispatcher: Dispatcher,
         notifier: RunNotifier,
         tool_timeout: float,
+        team: Team,
     ) -> None:
         self.run_id = run.run_id
         self.thread_id = run.thread_id
@@ -124,6 +126,7 @@ class AgentExecutionContext:
         self.agent = agent
         self.notifier = notifier
         self.tool_timeout = tool_timeout
+        self._team = team
         self.tools = RunTools(self, tools, dispatcher)
         self.warnings: list[str] = []
         self.produced: list[str] = []
@@ -142,6 +145,25 @@ class AgentExecutionContext:
     def stream(self) -> AnswerStream:
         """A stream for the text of the answer; what is written is shown as it comes."""
         return AnswerStream(self)
+
+    async def run_agent(
+        self, agent: str, message: str, *, params: Mapping[str, Any] | None = None, timeout: float | None = None
+    ) -> Any:
+        """Has another agent do something, as a child of this run, and returns its output.
+
+        `timeout` in seconds. Raises ChildFailed when the child does not complete. Cancelling the call cancels it.
+        """
+        await self.flush()
+        return await self._team.run(Child(agent, message, dict(params or {}), timeout))
+
+    async def run_parallel(self, children: Sequence[Child], *, go_on: bool = False) -> list[Any]:
+        """Has all of them done at once, and returns their outputs in the order asked for.
+
+        The first that fails cancels the others and raises ChildFailed. With `go_on` the others go on, and where an
+        output is missing the list has the ChildFailed.
+        """
+        await self.flush()
+        return await self._team.run_parallel(children, go_on=go_on)
 
     def warn(self, text: str) -> None:
         """Adds a line to the completion's warnings."""

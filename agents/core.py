@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -11,15 +10,18 @@ import msgspec
 import structlog
 from django.contrib.auth import get_user_model
 
+from agents.agreement import Agreement
 from agents.bounds import to_json_value
 from agents.bridge import AgentWebSocketBridge, RunNotifier
 from agents.context import AgentExecutionContext
 from agents.database import patiently
-from agents.errors import AgentError, Fenced, NetraError, UnknownExecution
+from agents.desk import Desk
+from agents.errors import AgentError, ChildFailed, Fenced, NetraError, UnknownExecution
 from agents.events import Problem
 from agents.leases import Claim, Progress, read_progress
 from agents.phases import AgentExecutionPhase
 from agents.registry import AgentRegistry, AgentSpec, UserAgentSession
+from agents.team import Team
 from agents.tiers import Tier
 from agents.tracker import AgentExecutionTracker
 
@@ -52,20 +54,20 @@ class AgentExecutionCore:
         registry: AgentRegistry,
         tracker: AgentExecutionTracker,
         bridge: AgentWebSocketBridge,
-        tiers: Mapping[str, Tier],
+        agreement: Agreement,
     ) -> None:
         self._registry = registry
         self._tracker = tracker
         self._bridge = bridge
-        self._tiers = tiers
+        self._agreement = agreement
 
-    async def execute(self, claim: Claim, stop: asyncio.Future[Ending | None]) -> None:
+    async def execute(self, claim: Claim, stop: asyncio.Future[Ending | None], desk: Desk) -> None:
         """Runs a claimed run to its end and returns when that is in the log.
 
         `stop` ends it early: with an Ending, or with None to leave the run for another worker. If the run turns out
         to be another worker's, nothing more is written and nothing is raised.
         """
-        execution = await self._begin(claim)
+        execution = await self._begin(claim, desk)
         try:
             ending = await execution.supervise(stop)
             if ending is not None:
@@ -76,7 +78,7 @@ class AgentExecutionCore:
             execution.close()
             self._tracker.stop_tracking(claim.run.run_id)
 
-    async def _begin(self, claim: Claim) -> _Execution:
+    async def _begin(self, claim: Claim, desk: Desk) -> _Execution:
         progress = await patiently(read_progress, claim.run.pk) if claim.state.last_seq else None
         self._tracker.start_execution(claim, open_calls=progress.open_tool_calls if progress else None)
         return _Execution(
@@ -87,7 +89,9 @@ class AgentExecutionCore:
             notifier=self._bridge.create_notifier(
                 self._tracker, claim.run, steps_before=progress.steps if progress else 0
             ),
-            tier=self._tiers.get(claim.run.tier) or self._tiers["free"],  # its tier may be gone since
+            tier=self._agreement.tier_named(claim.run.tier),
+            team=Team(run=claim.run, agreement=self._agreement, desk=desk),
+            desk=desk,
         )
 
 
@@ -103,6 +107,8 @@ class _Execution:
         tracker: AgentExecutionTracker,
         notifier: RunNotifier,
         tier: Tier,
+        team: Team,
+        desk: Desk,
     ) -> None:
         self._claim = claim
         self._run = claim.run
@@ -110,6 +116,8 @@ class _Execution:
         self._tracker = tracker
         self._notifier = notifier
         self._tier = tier
+        self._team = team
+        self._desk = desk
         self._progress = progress
         self._spec: AgentSpec | None = None
         self._context: AgentExecutionContext | None = None
@@ -131,6 +139,8 @@ class _Execution:
         if self._agent.done():
             return self._agent.result()
         ending = stop.result() if stop.done() else self._out_of_time()
+        if ending is None:
+            self._team.leave()
         await self._stop_agent()
         return ending
 
@@ -163,6 +173,8 @@ class _Execution:
             return Ending(_P.COMPLETED, output)
         except Fenced:
             raise
+        except ChildFailed as error:
+            return Ending(_P.FAILED, error=Problem("child_failed", f"{error.agent} failed: {error.message}"))
         except (AgentError, NetraError) as error:
             return Ending(_P.FAILED, error=Problem(error.code, error.message))
         except asyncio.CancelledError:
@@ -189,6 +201,7 @@ class _Execution:
             dispatcher=self._session.tool_dispatcher,
             notifier=self._notifier,
             tool_timeout=self._tier.tool,
+            team=self._team,
         )
         if tracker.get_state(run.run_id).phase is _P.CONTEXT_VALIDATION:
             await self._notifier.notify_agent_started(streaming=spec.streaming)
@@ -223,7 +236,8 @@ class _Execution:
     def _time_left(self) -> float:
         """Seconds until the run's deadline or until it counts as stuck, whichever is first."""
         now = datetime.now(UTC)
-        silence = (now - self._tracker.get_state(self._run.run_id).last_progress_at).total_seconds()
+        moved_at = self._desk.last_waited(self._tracker.get_state(self._run.run_id).last_progress_at)
+        silence = (now - moved_at).total_seconds()
         return min((self._claim.deadline_at - now).total_seconds(), self._tier.no_progress - silence)
 
     def _out_of_time(self) -> Ending:

@@ -71,6 +71,18 @@ class ToolError(AgentError):
     """A tool call failed; an agent may catch it and go on."""
 
 
+class ChildFailed(AgentError):
+    """A child run did not complete, or there could be none; its parent may catch it and go on.
+
+    `code` and `message` are the child's; `run_id` is None when there is no child.
+    """
+
+    def __init__(self, agent: str, code: str, message: str, *, run_id: str | None = None) -> None:
+        super().__init__(code, message)
+        self.agent = agent
+        self.run_id = run_id
+
+
 class ProgrammingError(Exception):
     """A bug of ours or of an agent's author; never shown to a user."""
 

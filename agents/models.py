@@ -47,6 +47,10 @@ class ExecutionQuerySet(models.QuerySet["AgentExecution"]):
         """Runs whose agent_completed is not in the log."""
         return self.filter(completed_seq__isnull=True)
 
+    def to_be_cancelled(self) -> ExecutionQuerySet:
+        """Runs that somebody wants cancelled, or whose parent has ended."""
+        return self.filter(Q(cancel_requested_at__isnull=False) | Q(parent__completed_at__isnull=False))
+
     def stalled(self, now: datetime) -> ExecutionQuerySet:
         """Live runs whose worker has let its lease run out."""
         return self.live().filter(lease_expires_at__lt=now)
@@ -62,6 +66,7 @@ class AgentExecution(models.Model):
     thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="runs")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="runs")
     parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, blank=True, related_name="children")
+    depth = models.PositiveSmallIntegerField(default=0)
     agent_name = models.CharField(max_length=64)
     request_id = models.CharField(max_length=128)  # as registration.stored writes it
     request = models.TextField()

@@ -13,9 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from agents.context import AgentExecutionContext
-from agents.errors import AgentError, ToolError
+from agents.errors import AgentError, ChildFailed, ToolError
 from agents.registry import agent
 from agents.runs import RunRequest
+from agents.team import Child
 from agents.tools import tool
 
 
@@ -29,12 +30,17 @@ class Step(msgspec.Struct, forbid_unknown_fields=True, rename={"raise_": "raise"
     think: str | None = None
     tool: str | None = None
     parallel: list[Step] | None = None
+    child: str | None = None
+    children: list[Step] | None = None
     stream: str | None = None
     emit: int | None = None
     sleep: float | None = None
     block: float | None = None
     raise_: str | None = None
     return_: Any = msgspec.UNSET
+    message: str = "Go."
+    params: dict[str, Any] = {}
+    timeout: float | None = None
     arguments: dict[str, Any] = {}
     catch: bool = False
     chunks: int = 1
@@ -126,6 +132,19 @@ async def _in_parallel(step: Step, context: AgentExecutionContext) -> None:
         raise errors.exceptions[0] from errors
 
 
+async def _run_child(step: Step, context: AgentExecutionContext) -> None:
+    try:
+        await context.run_agent(str(step.child), step.message, params=step.params, timeout=step.timeout)
+    except ChildFailed:
+        if not step.catch:
+            raise
+
+
+async def _run_children(step: Step, context: AgentExecutionContext) -> None:
+    children = [Child(str(part.child), part.message, part.params, part.timeout) for part in step.children or ()]
+    await context.run_parallel(children, go_on=step.catch)
+
+
 async def _stream(step: Step, context: AgentExecutionContext) -> None:
     text, chunks = str(step.stream), max(1, step.chunks)
     size = max(1, -(-len(text) // chunks))
@@ -159,6 +178,8 @@ _ACTIONS: Final[Mapping[str, Callable[[Step, AgentExecutionContext], Awaitable[N
     "think": _think,
     "tool": _call_tool,
     "parallel": _in_parallel,
+    "child": _run_child,
+    "children": _run_children,
     "stream": _stream,
     "emit": _emit,
     "sleep": _sleep,

@@ -13,7 +13,8 @@ import msgspec
 from django.db import transaction
 
 from agents.database import lock_users
-from agents.errors import Fenced, LimitReached, NetraError
+from agents.errors import AgentError, LimitReached
+from agents.leases import require_held
 from agents.models import AgentExecution
 from agents.registration import Terms, make_run
 from agents.runs import Run, RunRequest
@@ -22,10 +23,6 @@ MAX_DEPTH: Final = 5
 """How many runs may stand above a run."""
 KEPT_ENDS: Final = ("completed", "failed", "timed_out")
 """How a child's work ends; a child that was cancelled or lost is made anew when its parent asks for it again."""
-
-
-class TooDeep(NetraError):
-    code = "too_deep"
 
 
 class ChildRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,11 +41,11 @@ def register_child(parent: Run, *, key: str, request: RunRequest, terms: Callabl
     """Makes a child run, or finds the one that an earlier attempt of its parent made under this key. One transaction.
 
     `terms` is given the seconds that the parent has left. Raises Fenced if the parent is not its worker's any more;
-    TooDeep, LimitReached, or what `terms` raises.
+    AgentError, LimitReached, or what `terms` raises.
     """
     with transaction.atomic():
         lock_users([parent.user_id])
-        above = _require_held(parent)
+        above = require_held(parent)
         # No client can send such a request_id: registration.stored doubles each backslash.
         request_id = f"\\child {parent.run_id} {key}"
         earlier = AgentExecution.objects.filter(parent_id=parent.pk, request_id__startswith=f"{request_id} ")
@@ -62,19 +59,12 @@ def read_child(pk: int) -> ChildRecord:
     return _record_of(AgentExecution.objects.get(pk=pk))
 
 
-def _require_held(parent: Run) -> AgentExecution:
-    held = AgentExecution.objects.live().filter(pk=parent.pk, attempt=parent.attempt).select_for_update(no_key=True)
-    above = held.first()
-    if above is None:
-        raise Fenced(f"run {parent.pk} has another writer or has ended")
-    return above
-
-
 def _make(
     parent: Run, above: AgentExecution, request_id: str, request: RunRequest, terms: Callable[[float], Terms]
 ) -> AgentExecution:
     if above.depth >= MAX_DEPTH:
-        raise TooDeep(f"A run may have {MAX_DEPTH} runs above it and no more. Let this agent do the work itself.")
+        sentence = f"A run may have {MAX_DEPTH} runs above it and no more. Let this agent do the work itself."
+        raise AgentError("too_deep", sentence)
     assert above.deadline_at is not None  # it is being executed
     agreed = terms(max(0.001, (above.deadline_at - datetime.now(UTC)).total_seconds()))
     live = AgentExecution.objects.live().for_user(parent.user_id).count()

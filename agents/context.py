@@ -10,7 +10,9 @@ from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
+from agents.asking import Approved, Asking
 from agents.bridge import RunNotifier
+from agents.errors import ToolError
 from agents.ids import Prefix, new_id
 from agents.runs import Run, RunRequest
 from agents.team import Child, Team
@@ -34,6 +36,8 @@ class RunTools:
         """Calls a tool and returns its result. Raises ToolError when it fails or takes too long."""
         await self._context.flush()
         tool = self._tools.get(name)
+        if tool is not None and tool.needs_approval and tool.fits(arguments):
+            arguments = await self._approved(tool, arguments)
         return await self._dispatcher.dispatch(
             ToolCall(
                 tool_call_id=new_id(Prefix.TOOL_CALL),
@@ -45,6 +49,14 @@ class RunTools:
                 notifier=self._context.notifier,
             )
         )
+
+    async def _approved(self, tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
+        reason = f"May I call {tool.name}? {tool.description}".strip()
+        answer = await self._context.ask_approval(reason, tool_name=tool.name, arguments=arguments)
+        if not answer.is_approved:
+            said = f": {answer.comment}" if answer.comment else "."
+            raise ToolError(answer.decision, f"The call of {tool.name} was not approved ({answer.decision}){said}")
+        return answer.arguments
 
 
 class AnswerStream:
@@ -116,6 +128,7 @@ class AgentExecutionContext:
         notifier: RunNotifier,
         tool_timeout: float,
         team: Team,
+        asking: Asking,
     ) -> None:
         self.run_id = run.run_id
         self.thread_id = run.thread_id
@@ -127,6 +140,7 @@ class AgentExecutionContext:
         self.notifier = notifier
         self.tool_timeout = tool_timeout
         self._team = team
+        self._asking = asking
         self.tools = RunTools(self, tools, dispatcher)
         self.warnings: list[str] = []
         self.produced: list[str] = []
@@ -164,6 +178,22 @@ class AgentExecutionContext:
         """
         await self.flush()
         return await self._team.run_parallel(children, go_on=go_on)
+
+    async def ask_approval(
+        self,
+        reason: str,
+        *,
+        tool_name: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> Approved:
+        """Asks the user whether to go on, and waits for the answer, however long a run may otherwise take.
+
+        Without an answer after `timeout` seconds, or the most that the tier allows, the decision is "expired". The user
+        may change the arguments.
+        """
+        await self.flush()
+        return await self._asking.ask(self.notifier, reason, tool_name=tool_name, arguments=arguments, timeout=timeout)
 
     def warn(self, text: str) -> None:
         """Adds a line to the completion's warnings."""

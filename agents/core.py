@@ -11,14 +11,15 @@ import structlog
 from django.contrib.auth import get_user_model
 
 from agents.agreement import Agreement
+from agents.asking import Asking
 from agents.bounds import to_json_value
 from agents.bridge import AgentWebSocketBridge, RunNotifier
 from agents.context import AgentExecutionContext
-from agents.database import patiently
+from agents.database import AWAY, in_database, patiently
 from agents.desk import Desk
 from agents.errors import AgentError, ChildFailed, Fenced, NetraError, UnknownExecution
 from agents.events import Problem
-from agents.leases import Claim, Progress, read_progress
+from agents.leases import Claim, Progress, read_deadline, read_progress
 from agents.phases import AgentExecutionPhase
 from agents.registry import AgentRegistry, AgentSpec, UserAgentSession
 from agents.team import Team
@@ -29,6 +30,9 @@ _P = AgentExecutionPhase
 
 UNWIND_SECONDS: Final = 1.0
 """How long an agent that was told to stop may take to unwind before the run ends without it."""
+
+DATABASE_SECONDS: Final = 2.0
+"""How long a run whose time is over waits to hear from the database that it is not."""
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +84,12 @@ class AgentExecutionCore:
 
     async def _begin(self, claim: Claim, desk: Desk) -> _Execution:
         progress = await patiently(read_progress, claim.run.pk) if claim.state.last_seq else None
-        self._tracker.start_execution(claim, open_calls=progress.open_tool_calls if progress else None)
+        self._tracker.start_execution(
+            claim,
+            open_calls=progress.open_tool_calls if progress else None,
+            open_approvals=progress.open_approvals if progress else (),
+        )
+        tier = self._agreement.tier_named(claim.run.tier)
         return _Execution(
             claim=claim,
             progress=progress,
@@ -89,8 +98,14 @@ class AgentExecutionCore:
             notifier=self._bridge.create_notifier(
                 self._tracker, claim.run, steps_before=progress.steps if progress else 0
             ),
-            tier=self._agreement.tier_named(claim.run.tier),
+            tier=tier,
             team=Team(run=claim.run, agreement=self._agreement, desk=desk),
+            asking=Asking(
+                run=claim.run,
+                desk=desk,
+                longest=tier.approval,
+                told=progress.open_approvals if progress else frozenset(),
+            ),
             desk=desk,
         )
 
@@ -108,15 +123,18 @@ class _Execution:
         notifier: RunNotifier,
         tier: Tier,
         team: Team,
+        asking: Asking,
         desk: Desk,
     ) -> None:
         self._claim = claim
+        self._deadline_at = claim.deadline_at
         self._run = claim.run
         self._registry = registry
         self._tracker = tracker
         self._notifier = notifier
         self._tier = tier
         self._team = team
+        self._asking = asking
         self._desk = desk
         self._progress = progress
         self._spec: AgentSpec | None = None
@@ -129,10 +147,12 @@ class _Execution:
         """Lets the agent work until it is done, told to stop, or out of time; None: leave the run to others."""
         if stop.done():
             return stop.result()
+        if self._time_left() <= 0 and not await self._has_more_time():
+            return self._out_of_time()
         self._agent = asyncio.create_task(self._work(), name=self._run.run_id)
         while not self._agent.done() and not stop.done():
             left = self._time_left()
-            if left <= 0:
+            if left <= 0 and not await self._has_more_time():
                 break
             either: set[asyncio.Future[Any]] = {self._agent, stop}
             await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED)
@@ -141,6 +161,7 @@ class _Execution:
         ending = stop.result() if stop.done() else self._out_of_time()
         if ending is None:
             self._team.leave()
+            self._asking.leave()
         await self._stop_agent()
         return ending
 
@@ -202,6 +223,7 @@ class _Execution:
             notifier=self._notifier,
             tool_timeout=self._tier.tool,
             team=self._team,
+            asking=self._asking,
         )
         if tracker.get_state(run.run_id).phase is _P.CONTEXT_VALIDATION:
             await self._notifier.notify_agent_started(streaming=spec.streaming)
@@ -238,10 +260,23 @@ class _Execution:
         now = datetime.now(UTC)
         moved_at = self._desk.last_waited(self._tracker.get_state(self._run.run_id).last_progress_at)
         silence = (now - moved_at).total_seconds()
-        return min((self._claim.deadline_at - now).total_seconds(), self._tier.no_progress - silence)
+        return min((self._deadline_at - now).total_seconds(), self._tier.no_progress - silence)
+
+    async def _has_more_time(self) -> bool:
+        """Whether the deadline was put off, because the run or one below it waited for a person."""
+        if self._deadline_at > datetime.now(UTC):
+            return False
+        try:
+            async with asyncio.timeout(DATABASE_SECONDS):
+                deadline_at = await in_database(read_deadline, self._run.pk)
+        except (TimeoutError, *AWAY):
+            return False
+        is_later = deadline_at is not None and deadline_at > self._deadline_at
+        self._deadline_at = deadline_at or self._deadline_at
+        return is_later
 
     def _out_of_time(self) -> Ending:
-        if self._claim.deadline_at <= datetime.now(UTC):
+        if self._deadline_at <= datetime.now(UTC):
             message = f"The run was not done within its {self._run.timeout:g} s."
             return Ending(_P.TIMED_OUT, error=Problem("timed_out", message))
         message = f"The run did nothing for {self._tier.no_progress:g} s."

@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
+
+LOOK_SECONDS: Final = 1.0
+"""How often a waiting run looks for itself; mostly a bell rings before."""
 
 
 class Runner(Protocol):

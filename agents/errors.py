@@ -51,6 +51,12 @@ class AgentUnavailable(NetraError):
     code = "agent_unavailable"
 
 
+class ApprovalClosed(NetraError):
+    """It was answered already, its time is over, or its run has ended."""
+
+    code = "approval_closed"
+
+
 class NotReady(NetraError):
     code = "not_ready"
 

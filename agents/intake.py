@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from agents.agreement import Agreement
+from agents.approvals import Answer, resolve_approval
 from agents.database import in_database
 from agents.desk import Runner
+from agents.events import Decision
 from agents.registration import CancelRequest, Registered, request_cancel
 from agents.runs import RunRequest
 from agents.tracker import AgentExecutionTracker
@@ -36,6 +39,30 @@ class Intake:
             self._runner.cancel(run_id)
         self._runner.enqueue(registered.run_id)
         return registered
+
+    async def resolve_approval(
+        self,
+        *,
+        user_id: int,
+        run_id: str,
+        approval_id: str,
+        answer: Answer,
+        arguments: dict[str, Any] | None = None,
+        comment: str = "",
+    ) -> Decision:
+        """Hands a person's answer to the run that waits for it. Raises NotFound or ApprovalClosed."""
+        decision = await in_database(
+            resolve_approval,
+            user_id=user_id,
+            run_id=run_id,
+            approval_id=approval_id,
+            answer=answer,
+            arguments=arguments,
+            comment=comment,
+            by=user_id,
+        )
+        self._runner.ring(run_id)
+        return decision
 
     async def cancel(self, *, user_id: int | None, run_id: str) -> CancelRequest:
         """Has a run cancelled, wherever it is; harmless when it has ended. Raises NotFound."""

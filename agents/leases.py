@@ -19,6 +19,7 @@ from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from agents.database import lock_users
+from agents.errors import Fenced
 from agents.models import AgentExecution, ExecutionEvent, ExecutionQuerySet
 from agents.phases import AgentExecutionPhase
 from agents.runs import Run, RunRequest, RunState
@@ -38,9 +39,10 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """What earlier attempts of a run left in its log: tool calls without an end, text, number of steps."""
+    """What earlier attempts of a run left in its log: what is still open, text, number of steps."""
 
     open_tool_calls: dict[str, tuple[str, datetime]]
+    open_approvals: frozenset[str]
     produced: str
     steps: int
 
@@ -94,9 +96,22 @@ def release(*, owner: str, keys: Iterable[int] | None = None) -> None:
         AgentExecution.objects.filter(pk__in=held).update(lease_expires_at=EXPIRED)
 
 
+def require_held(run: Run) -> AgentExecution:
+    """The record of a run, locked; raises Fenced unless it is live and still this attempt's."""
+    held = AgentExecution.objects.live().filter(pk=run.pk, attempt=run.attempt).select_for_update(no_key=True).first()
+    if held is None:
+        raise Fenced(f"run {run.pk} has another writer or has ended")
+    return held
+
+
+def read_deadline(pk: int) -> datetime | None:
+    return AgentExecution.objects.values_list("deadline_at", flat=True).get(pk=pk)
+
+
 def read_progress(pk: int) -> Progress:
     """Reads a run's log for whoever takes it over."""
     open_calls: dict[str, tuple[str, datetime]] = {}
+    open_approvals: set[str] = set()
     produced: list[str] = []
     steps = 0
     for type_, frame, at in _log_of(pk):
@@ -105,15 +120,31 @@ def read_progress(pk: int) -> Progress:
             open_calls[data["tool_call_id"]] = (data["tool_name"], at)
         elif type_ == "tool_completed":
             open_calls.pop(data["tool_call_id"], None)
+        elif type_ == "approval_requested":
+            open_approvals.add(data["approval_id"])
+        elif type_ == "approval_resolved":
+            open_approvals.discard(data["approval_id"])
         elif type_ == "partial_result":
             produced.append(data["delta"])
         else:
             steps += 1
-    return Progress(open_tool_calls=open_calls, produced="".join(produced), steps=steps)
+    return Progress(
+        open_tool_calls=open_calls,
+        open_approvals=frozenset(open_approvals),
+        produced="".join(produced),
+        steps=steps,
+    )
 
 
 def _log_of(pk: int) -> Iterable[tuple[str, str, datetime]]:
-    types = ("tool_executing", "tool_completed", "partial_result", "agent_thinking")
+    types = (
+        "tool_executing",
+        "tool_completed",
+        "approval_requested",
+        "approval_resolved",
+        "partial_result",
+        "agent_thinking",
+    )
     return (
         ExecutionEvent.objects.filter(execution_id=pk, type__in=types)
         .order_by("seq")

@@ -137,6 +137,41 @@ class AgentExecution(models.Model):
         return self.run_id
 
 
+class Approval(models.Model):
+    """A question of a run to a person. `arguments` is what they were shown, `edited` what they made of it, as JSON."""
+
+    approval_id = models.CharField(max_length=MAX_LENGTH, unique=True, editable=False)
+    execution = models.ForeignKey(AgentExecution, on_delete=models.CASCADE, related_name="approvals", db_index=False)
+    key = models.CharField(max_length=64)
+    reason = models.TextField()
+    tool_name = models.CharField(max_length=500, blank=True)
+    arguments = models.TextField(blank=True)
+    requested_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    decision = models.CharField(
+        max_length=16, choices=[(name, name) for name in ("approved", "rejected", "expired")], blank=True
+    )
+    edited = models.TextField(blank=True)
+    comment = models.TextField(blank=True)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    resolved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["execution", "key"], name="approval_once"),
+            models.CheckConstraint(
+                condition=Q(decision="", resolved_at__isnull=True) | Q(~Q(decision=""), resolved_at__isnull=False),
+                name="approval_resolved_iff_decided",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.approval_id
+
+
 class Worker(models.Model):
     """A process that executes runs; `owner` is what its runs' leases name. One that was killed stays for a while."""
 

@@ -40,6 +40,12 @@ def tell_of_cancel(run_id: str) -> None:
         runner.cancel_soon(run_id)
 
 
+def tell_of_answer(run_id: str) -> None:
+    """Says from any thread that something for which a run waits is in the database."""
+    for runner in list(_running):
+        runner.ring_soon(run_id)
+
+
 class RemoteRunner:
     """For a process that executes no runs itself: its transactions tell the workers (agents.notices)."""
 
@@ -100,8 +106,15 @@ class AgentRunner:
 
     def cancel_soon(self, run_id: str) -> None:
         """As `cancel`, from another thread."""
+        self._soon(self.cancel, run_id)
+
+    def ring_soon(self, run_id: str) -> None:
+        """As `ring`, from another thread."""
+        self._soon(self.ring, run_id)
+
+    def _soon(self, tell: Callable[[str], None], run_id: str) -> None:
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.cancel, run_id)
+            self._loop.call_soon_threadsafe(tell, run_id)
 
     @property
     def is_alive(self) -> bool:

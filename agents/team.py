@@ -9,20 +9,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from agents.agreement import Agreement
 from agents.children import ChildRecord, read_child, register_child
 from agents.database import AWAY, in_database, patiently
-from agents.desk import Desk
-from agents.errors import ChildFailed, NetraError
+from agents.desk import LOOK_SECONDS, Desk
+from agents.errors import AgentError, ChildFailed, NetraError
 from agents.registration import request_cancel, text_of
 from agents.runs import Run, RunRequest
-
-LOOK_SECONDS: Final = 1.0
-"""How often a waiting run looks for itself; mostly a bell rings before."""
 
 
 class Child(msgspec.Struct, frozen=True):
@@ -91,7 +88,7 @@ class Team:
                 request=request,
                 terms=partial(self._agreement.with_parent, self._run, request),
             )
-        except NetraError as error:
+        except (AgentError, NetraError) as error:
             raise ChildFailed(child.agent, error.code, error.message) from error
         self._desk.runner.enqueue(record.run_id)
         return record

@@ -35,10 +35,29 @@ _THREADS: Final = ThreadPoolExecutor(max_workers=32, thread_name_prefix="netra-t
 log = structlog.get_logger(__name__)
 
 
-def tool(function: F) -> F:
-    """Marks a function or method as a tool; its first docstring line tells people (and models) what it does."""
-    setattr(function, _MARK, True)
-    return function
+class _Marks(msgspec.Struct, frozen=True):
+    approval: bool = False
+
+
+@typing.overload
+def tool(function: F, /) -> F: ...
+
+
+@typing.overload
+def tool(*, approval: bool = False) -> Callable[[F], F]: ...
+
+
+def tool(function: F | None = None, /, *, approval: bool = False) -> F | Callable[[F], F]:
+    """Marks a function or method as a tool; its first docstring line tells people (and models) what it does.
+
+    With `approval` a person is asked before each call, and may change its arguments.
+    """
+
+    def mark(marked: F) -> F:
+        setattr(marked, _MARK, _Marks(approval=approval))
+        return marked
+
+    return mark if function is None else mark(function)
 
 
 class Tool:
@@ -47,6 +66,7 @@ class Tool:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self.name = function.__name__
+        self.needs_approval = marks_of(function).approval
         self.description = (inspect.getdoc(function) or "").partition("\n")[0]
         self._takes_any = any(
             parameter.kind is parameter.VAR_KEYWORD for parameter in inspect.signature(function).parameters.values()
@@ -61,6 +81,13 @@ class Tool:
             raise ToolError("invalid_arguments", f"{self.name} was called with wrong arguments: {error}") from error
         checked = {name: getattr(form, name) for name in form.__struct_fields__}
         return {**arguments, **checked} if self._takes_any else checked
+
+    def fits(self, arguments: Mapping[str, Any]) -> bool:
+        try:
+            self.check(arguments)
+        except ToolError:
+            return False
+        return True
 
     async def run(self, arguments: Mapping[str, Any], owner: object | None) -> object:
         function = self.function.__get__(owner) if owner is not None else self.function
@@ -155,9 +182,7 @@ def enhance_tool_dispatcher_with_notifications(dispatcher: Dispatcher) -> Notify
 
 def collect_tools(agent_class: type, functions: Iterable[Callable[..., Any]]) -> dict[str, Tool]:
     """The tools of an agent: its methods marked with `@tool`, and plain functions; raises AgentRefused."""
-    methods = [
-        member for _, member in inspect.getmembers(agent_class, inspect.isfunction) if getattr(member, _MARK, False)
-    ]
+    methods = [member for _, member in inspect.getmembers(agent_class, inspect.isfunction) if hasattr(member, _MARK)]
     tools: dict[str, Tool] = {}
     for function in [*methods, *functions]:
         if not callable(function) or not hasattr(function, "__name__"):
@@ -166,6 +191,11 @@ def collect_tools(agent_class: type, functions: Iterable[Callable[..., Any]]) ->
             raise AgentRefused(f"{agent_class.__name__} has two tools called {function.__name__}")
         tools[function.__name__] = Tool(function)
     return tools
+
+
+def marks_of(function: Callable[..., Any]) -> _Marks:
+    marks: _Marks = getattr(function, _MARK, _Marks())
+    return marks
 
 
 def is_method(tool_: Tool) -> bool:

@@ -6,6 +6,7 @@ An ordinary agent on the ordinary path; registered only when NETRA_TEST_AGENTS=1
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -32,6 +33,7 @@ class Step(msgspec.Struct, forbid_unknown_fields=True, rename={"raise_": "raise"
     parallel: list[Step] | None = None
     child: str | None = None
     children: list[Step] | None = None
+    approval: str | None = None
     stream: str | None = None
     emit: int | None = None
     sleep: float | None = None
@@ -145,6 +147,13 @@ async def _run_children(step: Step, context: AgentExecutionContext) -> None:
     await context.run_parallel(children, go_on=step.catch)
 
 
+async def _ask(step: Step, context: AgentExecutionContext) -> None:
+    answer = await context.ask_approval(str(step.approval), arguments=step.arguments, timeout=step.timeout)
+    if not (answer.is_approved or step.catch):
+        raise AgentError(answer.decision, f"The approval was not given: {answer.comment or answer.decision}")
+    await context.think(f"{answer.decision}: {json.dumps(answer.arguments)}")
+
+
 async def _stream(step: Step, context: AgentExecutionContext) -> None:
     text, chunks = str(step.stream), max(1, step.chunks)
     size = max(1, -(-len(text) // chunks))
@@ -180,6 +189,7 @@ _ACTIONS: Final[Mapping[str, Callable[[Step, AgentExecutionContext], Awaitable[N
     "parallel": _in_parallel,
     "child": _run_child,
     "children": _run_children,
+    "approval": _ask,
     "stream": _stream,
     "emit": _emit,
     "sleep": _sleep,

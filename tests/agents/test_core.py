@@ -479,6 +479,7 @@ async def test_a_run_past_its_deadline_is_over_before_its_agent_begins(workshop)
 
     workshop.add_agent(execute)
     claim = replace(await workshop.claim(), deadline_at=datetime.now(UTC) - timedelta(seconds=1))
+    await in_database(AgentExecution.objects.filter(pk=claim.run.pk).update, deadline_at=claim.deadline_at)
 
     check(await workshop.execute(claim), "timed_out", "timed_out")
     assert called == []

@@ -20,6 +20,7 @@ from agents.desk import Desk
 from agents.errors import AgentError, ChildFailed, Fenced, NetraError, UnknownExecution
 from agents.events import Problem
 from agents.leases import Claim, Progress, read_deadline, read_progress
+from agents.ledger import Ledger
 from agents.phases import AgentExecutionPhase
 from agents.registry import AgentRegistry, AgentSpec, UserAgentSession
 from agents.team import Team
@@ -224,6 +225,7 @@ class _Execution:
             tool_timeout=self._tier.tool,
             team=self._team,
             asking=self._asking,
+            ledger=Ledger(self._progress.calls if self._progress else ()),
         )
         if tracker.get_state(run.run_id).phase is _P.CONTEXT_VALIDATION:
             await self._notifier.notify_agent_started(streaming=spec.streaming)
@@ -286,6 +288,8 @@ class _Execution:
         """Cancels the agent; one that does not unwind in time is left behind and can write no more."""
         assert self._agent is not None
         self._stopping = True
+        if self._context is not None:
+            self._context.cancelled = True
         self._agent.cancel()
         await asyncio.wait({self._agent}, timeout=UNWIND_SECONDS)
         if not self._agent.done():

@@ -77,6 +77,10 @@ class ToolError(AgentError):
     """A tool call failed; an agent may catch it and go on."""
 
 
+class ToolUnknown(ToolError):
+    """An earlier attempt made this call, and what came of it is not known. Calling again does it, perhaps once more."""
+
+
 class ChildFailed(AgentError):
     """A child run did not complete, or there could be none; its parent may catch it and go on.
 

@@ -32,11 +32,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 _MARK: Final = "__netra_tool__"
 _THREADS: Final = ThreadPoolExecutor(max_workers=32, thread_name_prefix="netra-tool")
 
+CURRENT_CALL: Final[contextvars.ContextVar[str | None]] = contextvars.ContextVar("tool_call", default=None)
+"""The id of the tool call that is under way here."""
+
 log = structlog.get_logger(__name__)
 
 
 class _Marks(msgspec.Struct, frozen=True):
     approval: bool = False
+    repeatable: bool = False
 
 
 @typing.overload
@@ -44,17 +48,18 @@ def tool(function: F, /) -> F: ...
 
 
 @typing.overload
-def tool(*, approval: bool = False) -> Callable[[F], F]: ...
+def tool(*, approval: bool = False, repeatable: bool = False) -> Callable[[F], F]: ...
 
 
-def tool(function: F | None = None, /, *, approval: bool = False) -> F | Callable[[F], F]:
+def tool(function: F | None = None, /, *, approval: bool = False, repeatable: bool = False) -> F | Callable[[F], F]:
     """Marks a function or method as a tool; its first docstring line tells people (and models) what it does.
 
-    With `approval` a person is asked before each call, and may change its arguments.
+    With `approval` a person is asked before each call, and may change its arguments. A call of a `repeatable` tool that
+    was cut off when a worker died is made again by the run's next attempt.
     """
 
     def mark(marked: F) -> F:
-        setattr(marked, _MARK, _Marks(approval=approval))
+        setattr(marked, _MARK, _Marks(approval=approval, repeatable=repeatable))
         return marked
 
     return mark if function is None else mark(function)
@@ -67,6 +72,7 @@ class Tool:
         self.function = function
         self.name = function.__name__
         self.needs_approval = marks_of(function).approval
+        self.is_repeatable = marks_of(function).repeatable
         self.description = (inspect.getdoc(function) or "").partition("\n")[0]
         self._takes_any = any(
             parameter.kind is parameter.VAR_KEYWORD for parameter in inspect.signature(function).parameters.values()
@@ -88,6 +94,13 @@ class Tool:
         except ToolError:
             return False
         return True
+
+    def read_result(self, told: Any) -> Any:
+        """A result as the log has it, converted to the type that the signature names, where that can be done."""
+        try:
+            return msgspec.convert(told, typing.get_type_hints(self.function).get("return", Any))
+        except (msgspec.ValidationError, TypeError):
+            return told
 
     async def run(self, arguments: Mapping[str, Any], owner: object | None) -> object:
         function = self.function.__get__(owner) if owner is not None else self.function
@@ -146,6 +159,7 @@ class NotifyingToolDispatcher:
 
     async def dispatch(self, call: ToolCall) -> object:
         await call.notifier.notify_tool_executing(call.tool_call_id, call.tool_name, call.arguments)
+        token = CURRENT_CALL.set(call.tool_call_id)
         try:
             result = await self.plain.dispatch(call)
         except asyncio.CancelledError:
@@ -160,6 +174,8 @@ class NotifyingToolDispatcher:
             problem = Problem("tool_failed", f"{call.tool_name} failed with an error of its own.")
             await self._failed(call, "error", problem)
             raise ToolError(problem.code, problem.message) from error
+        finally:
+            CURRENT_CALL.reset(token)
         return await self._succeeded(call, result)
 
     async def _succeeded(self, call: ToolCall, result: object) -> object:

@@ -50,20 +50,20 @@ class Step(msgspec.Struct, forbid_unknown_fields=True, rename={"raise_": "raise"
     bytes: int = 0
 
 
-@tool
+@tool(repeatable=True)
 async def echo(**arguments: Any) -> dict[str, Any]:
     """Returns its arguments."""
     return arguments
 
 
-@tool
+@tool(repeatable=True)
 async def sleep(seconds: float) -> float:
     """Waits for so many seconds and returns their number."""
     await asyncio.sleep(seconds)
     return seconds
 
 
-@tool
+@tool(repeatable=True)
 async def fail(message: str = "This tool always fails.") -> None:
     """Fails with the message."""
     raise ToolError("tool_failed", message)

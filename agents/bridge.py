@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from agents.events import Problem, Usage
+    from datetime import datetime
+
+    from agents.events import Decision, Problem, Usage
     from agents.phases import AgentExecutionPhase
     from agents.runs import CommittedBatch, Run
     from agents.tracker import AgentExecutionTracker
@@ -40,6 +42,20 @@ class RunNotifier(Protocol):
     ) -> None: ...
 
     async def notify_partial_result(self, message_id: str, delta: str, *, is_complete: bool) -> None: ...
+
+    async def notify_approval_requested(
+        self,
+        approval_id: str,
+        reason: str,
+        *,
+        tool_name: str | None,
+        arguments: dict[str, Any] | None,
+        expires_at: datetime,
+    ) -> None: ...
+
+    async def notify_approval_resolved(
+        self, approval_id: str, decision: Decision, *, arguments: dict[str, Any] | None
+    ) -> None: ...
 
     async def notify_agent_completed(
         self,

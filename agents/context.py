@@ -6,37 +6,56 @@ Agents have no handle on lifecycle events: those follow from the run's phases.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
+from agents.asking import Approved, Asking
 from agents.bridge import RunNotifier
+from agents.database import patiently
+from agents.errors import ToolError
 from agents.events import Usage
+from agents.history import Turn, last_of, read_turns
 from agents.ids import Prefix, new_id
+from agents.ledger import Ledger, replay, was_cut_off
 from agents.runs import Run, RunRequest
-from agents.tools import Dispatcher, Tool, ToolCall, is_method
+from agents.team import Child, Team
+from agents.tools import CURRENT_CALL, Dispatcher, Tool, ToolCall, is_method
 
 COALESCE_SECONDS: Final = 0.03
 """Text written within this time goes out as one partial_result."""
 COALESCE_CHARACTERS: Final = 4_000
 MAX_WARNINGS: Final = 50
+HISTORY_CHARACTERS: Final = 8_000
 
 
 class RunTools:
     """The agent's tools, `offered` by name; a `call` is told to the user from beginning to end."""
 
-    def __init__(self, context: AgentExecutionContext, tools: Mapping[str, Tool], dispatcher: Dispatcher) -> None:
+    def __init__(
+        self, context: AgentExecutionContext, tools: Mapping[str, Tool], dispatcher: Dispatcher, ledger: Ledger
+    ) -> None:
         self._context = context
         self.offered = tools
         self._dispatcher = dispatcher
+        self._ledger = ledger
 
     async def call(self, name: str, /, **arguments: Any) -> Any:
-        """Calls a tool and returns its result. Raises ToolError when it fails or takes too long."""
+        """Calls a tool and returns its result. Raises ToolError when it fails or takes too long.
+
+        What an earlier attempt at this run has done is not done again: its result is returned, its error raised. For a
+        call that was cut off ToolUnknown is raised, unless the tool is repeatable.
+        """
         return await self.dispatch(name, self.offered.get(name), arguments)
 
     async def dispatch(self, name: str, tool: Tool | None, arguments: dict[str, Any]) -> Any:
         """As `call`, for a tool that need not be one of the agent's own; adapters bring those of other frameworks."""
         await self._context.flush()
+        if tool is not None and tool.needs_approval and tool.fits(arguments):
+            arguments = await self._approved(tool, arguments)
+        earlier = self._ledger.take(name, arguments)
+        if earlier is not None and tool is not None and not (tool.is_repeatable and was_cut_off(earlier)):
+            return replay(earlier, tool)
         return await self._dispatcher.dispatch(
             ToolCall(
                 tool_call_id=new_id(Prefix.TOOL_CALL),
@@ -48,6 +67,14 @@ class RunTools:
                 notifier=self._context.notifier,
             )
         )
+
+    async def _approved(self, tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
+        reason = f"May I call {tool.name}? {tool.description}".strip()
+        answer = await self._context.ask_approval(reason, tool_name=tool.name, arguments=arguments)
+        if not answer.is_approved:
+            said = f": {answer.comment}" if answer.comment else "."
+            raise ToolError(answer.decision, f"The call of {tool.name} was not approved ({answer.decision}){said}")
+        return answer.arguments
 
 
 class AnswerStream:
@@ -118,6 +145,9 @@ class AgentExecutionContext:
         dispatcher: Dispatcher,
         notifier: RunNotifier,
         tool_timeout: float,
+        team: Team,
+        asking: Asking,
+        ledger: Ledger,
     ) -> None:
         self.run_id = run.run_id
         self.thread_id = run.thread_id
@@ -128,7 +158,12 @@ class AgentExecutionContext:
         self.agent = agent
         self.notifier = notifier
         self.tool_timeout = tool_timeout
-        self.tools = RunTools(self, tools, dispatcher)
+        self.cancelled = False
+        """Whether the run has been told to stop. Its coroutine is cancelled then; threads of its own may look here."""
+        self._run = run
+        self._team = team
+        self._asking = asking
+        self.tools = RunTools(self, tools, dispatcher, ledger)
         self.warnings: list[str] = []
         self.usage: Usage | None = None
         self.produced: list[str] = []
@@ -147,6 +182,53 @@ class AgentExecutionContext:
     def stream(self) -> AnswerStream:
         """A stream for the text of the answer; what is written is shown as it comes."""
         return AnswerStream(self)
+
+    async def progress(self, message: str, *, percentage: float | None = None) -> None:
+        """Tells how far the agent has come, or in a tool, how far that call has."""
+        tool_call_id = CURRENT_CALL.get()
+        if tool_call_id is None:
+            await self.think(message, progress_percentage=percentage)
+        else:
+            await self.notifier.notify_tool_progress(tool_call_id, message, progress_percentage=percentage)
+
+    async def history(self, characters: int = HISTORY_CHARACTERS) -> list[Turn]:
+        """What this user and agents said in the thread before: the latest turns that fit, oldest first, none cut."""
+        return last_of(await patiently(read_turns, self._run), characters)
+
+    async def run_agent(
+        self, agent: str, message: str, *, params: Mapping[str, Any] | None = None, timeout: float | None = None
+    ) -> Any:
+        """Has another agent do something, as a child of this run, and returns its output.
+
+        `timeout` in seconds. Raises ChildFailed when the child does not complete. Cancelling the call cancels it.
+        """
+        await self.flush()
+        return await self._team.run(Child(agent, message, dict(params or {}), timeout))
+
+    async def run_parallel(self, children: Sequence[Child], *, go_on: bool = False) -> list[Any]:
+        """Has all of them done at once, and returns their outputs in the order asked for.
+
+        The first that fails cancels the others and raises ChildFailed. With `go_on` the others go on, and where an
+        output is missing the list has the ChildFailed.
+        """
+        await self.flush()
+        return await self._team.run_parallel(children, go_on=go_on)
+
+    async def ask_approval(
+        self,
+        reason: str,
+        *,
+        tool_name: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> Approved:
+        """Asks the user whether to go on, and waits for the answer, however long a run may otherwise take.
+
+        Without an answer after `timeout` seconds, or the most that the tier allows, the decision is "expired". The user
+        may change the arguments.
+        """
+        await self.flush()
+        return await self._asking.ask(self.notifier, reason, tool_name=tool_name, arguments=arguments, timeout=timeout)
 
     def warn(self, text: str) -> None:
         """Adds a line to the completion's warnings."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -11,15 +10,20 @@ import msgspec
 import structlog
 from django.contrib.auth import get_user_model
 
+from agents.agreement import Agreement
+from agents.asking import Asking
 from agents.bounds import to_json_value
 from agents.bridge import AgentWebSocketBridge, RunNotifier
 from agents.context import AgentExecutionContext
-from agents.database import patiently
-from agents.errors import AgentError, Fenced, NetraError, UnknownExecution
+from agents.database import AWAY, in_database, patiently
+from agents.desk import Desk
+from agents.errors import AgentError, ChildFailed, Fenced, NetraError, UnknownExecution
 from agents.events import Problem
-from agents.leases import Claim, Progress, read_progress
+from agents.leases import Claim, Progress, read_deadline, read_progress
+from agents.ledger import Ledger
 from agents.phases import AgentExecutionPhase
 from agents.registry import AgentRegistry, AgentSpec, UserAgentSession
+from agents.team import Team
 from agents.tiers import Tier
 from agents.tracker import AgentExecutionTracker
 
@@ -27,6 +31,9 @@ _P = AgentExecutionPhase
 
 UNWIND_SECONDS: Final = 1.0
 """How long an agent that was told to stop may take to unwind before the run ends without it."""
+
+DATABASE_SECONDS: Final = 2.0
+"""How long a run whose time is over waits to hear from the database that it is not."""
 
 log = structlog.get_logger(__name__)
 
@@ -52,20 +59,20 @@ class AgentExecutionCore:
         registry: AgentRegistry,
         tracker: AgentExecutionTracker,
         bridge: AgentWebSocketBridge,
-        tiers: Mapping[str, Tier],
+        agreement: Agreement,
     ) -> None:
         self._registry = registry
         self._tracker = tracker
         self._bridge = bridge
-        self._tiers = tiers
+        self._agreement = agreement
 
-    async def execute(self, claim: Claim, stop: asyncio.Future[Ending | None]) -> None:
+    async def execute(self, claim: Claim, stop: asyncio.Future[Ending | None], desk: Desk) -> None:
         """Runs a claimed run to its end and returns when that is in the log.
 
         `stop` ends it early: with an Ending, or with None to leave the run for another worker. If the run turns out
         to be another worker's, nothing more is written and nothing is raised.
         """
-        execution = await self._begin(claim)
+        execution = await self._begin(claim, desk)
         try:
             ending = await execution.supervise(stop)
             if ending is not None:
@@ -76,9 +83,14 @@ class AgentExecutionCore:
             execution.close()
             self._tracker.stop_tracking(claim.run.run_id)
 
-    async def _begin(self, claim: Claim) -> _Execution:
+    async def _begin(self, claim: Claim, desk: Desk) -> _Execution:
         progress = await patiently(read_progress, claim.run.pk) if claim.state.last_seq else None
-        self._tracker.start_execution(claim, open_calls=progress.open_tool_calls if progress else None)
+        self._tracker.start_execution(
+            claim,
+            open_calls=progress.open_tool_calls if progress else None,
+            open_approvals=progress.open_approvals if progress else (),
+        )
+        tier = self._agreement.tier_named(claim.run.tier)
         return _Execution(
             claim=claim,
             progress=progress,
@@ -87,7 +99,15 @@ class AgentExecutionCore:
             notifier=self._bridge.create_notifier(
                 self._tracker, claim.run, steps_before=progress.steps if progress else 0
             ),
-            tier=self._tiers.get(claim.run.tier) or self._tiers["free"],  # its tier may be gone since
+            tier=tier,
+            team=Team(run=claim.run, agreement=self._agreement, desk=desk),
+            asking=Asking(
+                run=claim.run,
+                desk=desk,
+                longest=tier.approval,
+                told=progress.open_approvals if progress else frozenset(),
+            ),
+            desk=desk,
         )
 
 
@@ -103,13 +123,20 @@ class _Execution:
         tracker: AgentExecutionTracker,
         notifier: RunNotifier,
         tier: Tier,
+        team: Team,
+        asking: Asking,
+        desk: Desk,
     ) -> None:
         self._claim = claim
+        self._deadline_at = claim.deadline_at
         self._run = claim.run
         self._registry = registry
         self._tracker = tracker
         self._notifier = notifier
         self._tier = tier
+        self._team = team
+        self._asking = asking
+        self._desk = desk
         self._progress = progress
         self._spec: AgentSpec | None = None
         self._context: AgentExecutionContext | None = None
@@ -121,16 +148,21 @@ class _Execution:
         """Lets the agent work until it is done, told to stop, or out of time; None: leave the run to others."""
         if stop.done():
             return stop.result()
+        if self._time_left() <= 0 and not await self._has_more_time():
+            return self._out_of_time()
         self._agent = asyncio.create_task(self._work(), name=self._run.run_id)
         while not self._agent.done() and not stop.done():
             left = self._time_left()
-            if left <= 0:
+            if left <= 0 and not await self._has_more_time():
                 break
             either: set[asyncio.Future[Any]] = {self._agent, stop}
             await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         if self._agent.done():
             return self._agent.result()
         ending = stop.result() if stop.done() else self._out_of_time()
+        if ending is None:
+            self._team.leave()
+            self._asking.leave()
         await self._stop_agent()
         return ending
 
@@ -164,6 +196,8 @@ class _Execution:
             return Ending(_P.COMPLETED, output)
         except Fenced:
             raise
+        except ChildFailed as error:
+            return Ending(_P.FAILED, error=Problem("child_failed", f"{error.agent} failed: {error.message}"))
         except (AgentError, NetraError) as error:
             return Ending(_P.FAILED, error=Problem(error.code, error.message))
         except asyncio.CancelledError:
@@ -190,6 +224,9 @@ class _Execution:
             dispatcher=self._session.tool_dispatcher,
             notifier=self._notifier,
             tool_timeout=self._tier.tool,
+            team=self._team,
+            asking=self._asking,
+            ledger=Ledger(self._progress.calls if self._progress else ()),
         )
         if tracker.get_state(run.run_id).phase is _P.CONTEXT_VALIDATION:
             await self._notifier.notify_agent_started(streaming=spec.streaming)
@@ -224,11 +261,25 @@ class _Execution:
     def _time_left(self) -> float:
         """Seconds until the run's deadline or until it counts as stuck, whichever is first."""
         now = datetime.now(UTC)
-        silence = (now - self._tracker.get_state(self._run.run_id).last_progress_at).total_seconds()
-        return min((self._claim.deadline_at - now).total_seconds(), self._tier.no_progress - silence)
+        moved_at = self._desk.last_waited(self._tracker.get_state(self._run.run_id).last_progress_at)
+        silence = (now - moved_at).total_seconds()
+        return min((self._deadline_at - now).total_seconds(), self._tier.no_progress - silence)
+
+    async def _has_more_time(self) -> bool:
+        """Whether the deadline was put off, because the run or one below it waited for a person."""
+        if self._deadline_at > datetime.now(UTC):
+            return False
+        try:
+            async with asyncio.timeout(DATABASE_SECONDS):
+                deadline_at = await in_database(read_deadline, self._run.pk)
+        except (TimeoutError, *AWAY):
+            return False
+        is_later = deadline_at is not None and deadline_at > self._deadline_at
+        self._deadline_at = deadline_at or self._deadline_at
+        return is_later
 
     def _out_of_time(self) -> Ending:
-        if self._claim.deadline_at <= datetime.now(UTC):
+        if self._deadline_at <= datetime.now(UTC):
             message = f"The run was not done within its {self._run.timeout:g} s."
             return Ending(_P.TIMED_OUT, error=Problem("timed_out", message))
         message = f"The run did nothing for {self._tier.no_progress:g} s."
@@ -238,6 +289,8 @@ class _Execution:
         """Cancels the agent; one that does not unwind in time is left behind and can write no more."""
         assert self._agent is not None
         self._stopping = True
+        if self._context is not None:
+            self._context.cancelled = True
         self._agent.cancel()
         await asyncio.wait({self._agent}, timeout=UNWIND_SECONDS)
         if not self._agent.done():

@@ -51,6 +51,12 @@ class AgentUnavailable(NetraError):
     code = "agent_unavailable"
 
 
+class ApprovalClosed(NetraError):
+    """It was answered already, its time is over, or its run has ended."""
+
+    code = "approval_closed"
+
+
 class NotReady(NetraError):
     code = "not_ready"
 
@@ -69,6 +75,22 @@ class AgentError(Exception):
 
 class ToolError(AgentError):
     """A tool call failed; an agent may catch it and go on."""
+
+
+class ToolUnknown(ToolError):
+    """An earlier attempt made this call, and what came of it is not known. Calling again does it, perhaps once more."""
+
+
+class ChildFailed(AgentError):
+    """A child run did not complete, or there could be none; its parent may catch it and go on.
+
+    `code` and `message` are the child's; `run_id` is None when there is no child.
+    """
+
+    def __init__(self, agent: str, code: str, message: str, *, run_id: str | None = None) -> None:
+        super().__init__(code, message)
+        self.agent = agent
+        self.run_id = run_id
 
 
 class ProgrammingError(Exception):

@@ -75,6 +75,25 @@ class PartialResult(_Data, frozen=True, kw_only=True):
     is_complete: bool
 
 
+Decision = Literal["approved", "rejected", "expired"]
+
+
+class ApprovalRequested(_Data, frozen=True, kw_only=True):
+    type: ClassVar[str] = "approval_requested"
+    approval_id: str
+    reason: str
+    tool_name: str | None
+    arguments: dict[str, Any] | None
+    expires_at: datetime
+
+
+class ApprovalResolved(_Data, frozen=True, kw_only=True):
+    type: ClassVar[str] = "approval_resolved"
+    approval_id: str
+    decision: Decision
+    arguments: dict[str, Any] | None
+
+
 class RunRecovered(_Data, frozen=True, kw_only=True):
     type: ClassVar[str] = "run_recovered"
     attempt: int
@@ -123,11 +142,23 @@ Event = (
     | ToolProgress
     | ToolCompleted
     | PartialResult
+    | ApprovalRequested
+    | ApprovalResolved
     | RunRecovered
     | AgentCompleted
 )
 
-CRITICAL: Final = frozenset({"agent_started", "tool_executing", "tool_completed", "run_recovered", "agent_completed"})
+CRITICAL: Final = frozenset(
+    {
+        "agent_started",
+        "tool_executing",
+        "tool_completed",
+        "approval_requested",
+        "approval_resolved",
+        "run_recovered",
+        "agent_completed",
+    }
+)
 """Whoever records one of these waits until it is committed: nothing acts on an event that may not exist."""
 
 

@@ -18,6 +18,7 @@ class Prefix(StrEnum):
     MESSAGE = "msg"
     WORKER = "worker"
     CORRELATION = "corr"
+    APPROVAL = "approval"
 
 
 MAX_LENGTH = 40

@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from django.db import connection, transaction
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Window
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 from django.utils import timezone
+from msgspec.structs import replace
 
 from agents.database import lock_users
-from agents.models import AgentExecution, ExecutionEvent
+from agents.errors import Fenced
+from agents.events import Problem
+from agents.models import AgentExecution, ExecutionEvent, ExecutionQuerySet
 from agents.phases import AgentExecutionPhase
 from agents.runs import Run, RunRequest, RunState
 
@@ -37,10 +40,22 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     deadline_at: datetime
 
 
+class LoggedCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool call in the log; `result` and `error` as they were told."""
+
+    tool_name: str
+    arguments: Any
+    has_ended: bool = False
+    result: Any = None
+    error: Problem | None = None
+
+
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """What earlier attempts of a run left in its log: tool calls without an end, text, number of steps."""
+    """What earlier attempts of a run left in its log: what is still open, text, number of steps."""
 
     open_tool_calls: dict[str, tuple[str, datetime]]
+    open_approvals: frozenset[str]
+    calls: list[LoggedCall]
     produced: str
     steps: int
 
@@ -48,14 +63,15 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 def claim_pending(
     *, owner: str, slots: int, per_user: int, lease: timedelta, now: datetime | None = None
 ) -> list[Claim]:
-    """Takes up to `slots` runs that wait: oldest first, no user above `per_user`, one at a time in a thread.
+    """Takes up to `slots` runs that wait: children first, then the oldest; no user above `per_user`, one at a time in a
+    thread. Runs that themselves wait for others count nowhere, or they could take the places of those others.
 
     Runs that are to be cancelled are taken whatever the limits: they only have to be ended.
     """
     slots = max(0, slots)
     with transaction.atomic():
         now = now or timezone.now()
-        to_end = list(_waiting().filter(cancel_requested_at__isnull=False).values_list("pk", flat=True)[:CANCELS])
+        to_end = list(_waiting().to_be_cancelled().values_list("pk", flat=True)[:CANCELS])
         picked = _pick(slots, per_user)
         if picked and connection.features.has_select_for_update:
             users = set(picked.values())
@@ -79,10 +95,11 @@ def renew(*, owner: str, keys: Sequence[int], lease: timedelta, now: datetime | 
     """Prolongs the leases of these runs; returns the keys of those that are live and `owner`'s, each with "was a
     cancel asked for?". A lease that nobody works for is never prolonged."""
     with transaction.atomic():
-        held = dict(_held(owner, keys).values_list("pk", "cancel_requested_at"))
-        until = (now or timezone.now()) + lease
-        AgentExecution.objects.filter(pk__in=list(held)).update(lease_expires_at=until)
-        return {pk: at is not None for pk, at in held.items()}
+        held = list(_held(owner, keys).values_list("pk", flat=True))
+        runs = AgentExecution.objects.filter(pk__in=held)
+        runs.update(lease_expires_at=(now or timezone.now()) + lease)
+        to_cancel = set(runs.to_be_cancelled().values_list("pk", flat=True))
+        return {pk: pk in to_cancel for pk in held}
 
 
 def release(*, owner: str, keys: Iterable[int] | None = None) -> None:
@@ -92,26 +109,64 @@ def release(*, owner: str, keys: Iterable[int] | None = None) -> None:
         AgentExecution.objects.filter(pk__in=held).update(lease_expires_at=EXPIRED)
 
 
+def require_held(run: Run) -> AgentExecution:
+    """The record of a run, locked; raises Fenced unless it is live and still this attempt's."""
+    held = AgentExecution.objects.live().filter(pk=run.pk, attempt=run.attempt).select_for_update(no_key=True).first()
+    if held is None:
+        raise Fenced(f"run {run.pk} has another writer or has ended")
+    return held
+
+
+def read_deadline(pk: int) -> datetime | None:
+    return AgentExecution.objects.values_list("deadline_at", flat=True).get(pk=pk)
+
+
 def read_progress(pk: int) -> Progress:
     """Reads a run's log for whoever takes it over."""
     open_calls: dict[str, tuple[str, datetime]] = {}
+    open_approvals: set[str] = set()
+    calls: dict[str, LoggedCall] = {}
     produced: list[str] = []
     steps = 0
     for type_, frame, at in _log_of(pk):
         data = msgspec.json.decode(frame)["data"]
         if type_ == "tool_executing":
             open_calls[data["tool_call_id"]] = (data["tool_name"], at)
+            calls[data["tool_call_id"]] = LoggedCall(tool_name=data["tool_name"], arguments=data["arguments"])
         elif type_ == "tool_completed":
             open_calls.pop(data["tool_call_id"], None)
+            calls[data["tool_call_id"]] = _ended(calls[data["tool_call_id"]], data)
+        elif type_ == "approval_requested":
+            open_approvals.add(data["approval_id"])
+        elif type_ == "approval_resolved":
+            open_approvals.discard(data["approval_id"])
         elif type_ == "partial_result":
             produced.append(data["delta"])
         else:
             steps += 1
-    return Progress(open_tool_calls=open_calls, produced="".join(produced), steps=steps)
+    return Progress(
+        open_tool_calls=open_calls,
+        open_approvals=frozenset(open_approvals),
+        calls=list(calls.values()),
+        produced="".join(produced),
+        steps=steps,
+    )
+
+
+def _ended(call: LoggedCall, data: dict[str, Any]) -> LoggedCall:
+    error = msgspec.convert(data["error"], Problem) if "error" in data else None
+    return replace(call, has_ended=True, result=data.get("result"), error=error)
 
 
 def _log_of(pk: int) -> Iterable[tuple[str, str, datetime]]:
-    types = ("tool_executing", "tool_completed", "partial_result", "agent_thinking")
+    types = (
+        "tool_executing",
+        "tool_completed",
+        "approval_requested",
+        "approval_resolved",
+        "partial_result",
+        "agent_thinking",
+    )
     return (
         ExecutionEvent.objects.filter(execution_id=pk, type__in=types)
         .order_by("seq")
@@ -128,7 +183,7 @@ def _held(owner: str, keys: Iterable[int] | None) -> QuerySet[AgentExecution]:
 
 def _pick(slots: int, per_user: int) -> dict[int, int]:
     """The next runs to take, with their users."""
-    owned = AgentExecution.objects.live().exclude(owner="").order_by()
+    owned = AgentExecution.objects.live().exclude(owner="").exclude(_waits_for_others()).order_by()
     running = Counter(dict(owned.values_list("user_id").annotate(count=Count("id"))))
     picked: dict[int, int] = {}
     for pk, user_id in _runnable(per_user).values_list("pk", "user_id")[: slots + sum(running.values())]:
@@ -140,7 +195,7 @@ def _pick(slots: int, per_user: int) -> dict[int, int]:
     return picked
 
 
-def _waiting() -> QuerySet[AgentExecution]:
+def _waiting() -> ExecutionQuerySet:
     return AgentExecution.objects.filter(status="pending", owner="").order_by("pk")
 
 
@@ -152,9 +207,20 @@ def _runnable(per_user: int) -> QuerySet[AgentExecution]:
         _waiting()
         .filter(cancel_requested_at__isnull=True)
         .filter(Q(parent__isnull=False) | ~Exists(earlier_in_thread))
-        .annotate(rank=Window(RowNumber(), partition_by="user_id", order_by="pk"))
+        .filter(Q(parent__isnull=True) | Q(parent__completed_at__isnull=True))
+        .annotate(rank=Window(RowNumber(), partition_by="user_id", order_by=_CHILDREN_FIRST))
         .filter(rank__lte=per_user)
+        .order_by(*_CHILDREN_FIRST)
     )
+
+
+_CHILDREN_FIRST: Final = (F("parent_id").asc(nulls_last=True), F("pk").asc())
+"""What has begun is brought to its end first."""
+
+
+def _waits_for_others() -> Q:
+    live_children = AgentExecution.objects.live().filter(parent=OuterRef("pk"))
+    return Q(phase=AgentExecutionPhase.AWAITING_APPROVAL.value) | Q(Exists(live_children))
 
 
 def _take(free: QuerySet[AgentExecution], *, owner: str, now: datetime, lease: timedelta) -> list[Claim]:
@@ -173,6 +239,7 @@ def _take(free: QuerySet[AgentExecution], *, owner: str, now: datetime, lease: t
 
 
 def _claim_of(execution: AgentExecution, deadline_at: datetime, now: datetime) -> Claim:
+    has_lost_its_parent = execution.parent is not None and execution.parent.completed_at is not None
     last = execution.transitions.order_by("-ordinal").values_list("at", flat=True).first()
     run = Run(
         pk=execution.pk,
@@ -200,6 +267,6 @@ def _claim_of(execution: AgentExecution, deadline_at: datetime, now: datetime) -
         run=run,
         state=state,
         restartable=execution.restartable,
-        cancel_requested=execution.cancel_requested_at is not None,
+        cancel_requested=execution.cancel_requested_at is not None or has_lost_its_parent,
         deadline_at=deadline_at,
     )

@@ -47,6 +47,10 @@ class ExecutionQuerySet(models.QuerySet["AgentExecution"]):
         """Runs whose agent_completed is not in the log."""
         return self.filter(completed_seq__isnull=True)
 
+    def to_be_cancelled(self) -> ExecutionQuerySet:
+        """Runs that somebody wants cancelled, or whose parent has ended."""
+        return self.filter(Q(cancel_requested_at__isnull=False) | Q(parent__completed_at__isnull=False))
+
     def stalled(self, now: datetime) -> ExecutionQuerySet:
         """Live runs whose worker has let its lease run out."""
         return self.live().filter(lease_expires_at__lt=now)
@@ -62,6 +66,7 @@ class AgentExecution(models.Model):
     thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="runs")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="runs")
     parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, blank=True, related_name="children")
+    depth = models.PositiveSmallIntegerField(default=0)
     agent_name = models.CharField(max_length=64)
     request_id = models.CharField(max_length=128)  # as registration.stored writes it
     request = models.TextField()
@@ -130,6 +135,41 @@ class AgentExecution(models.Model):
 
     def __str__(self) -> str:
         return self.run_id
+
+
+class Approval(models.Model):
+    """A question of a run to a person. `arguments` is what they were shown, `edited` what they made of it, as JSON."""
+
+    approval_id = models.CharField(max_length=MAX_LENGTH, unique=True, editable=False)
+    execution = models.ForeignKey(AgentExecution, on_delete=models.CASCADE, related_name="approvals", db_index=False)
+    key = models.CharField(max_length=64)
+    reason = models.TextField()
+    tool_name = models.CharField(max_length=500, blank=True)
+    arguments = models.TextField(blank=True)
+    requested_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    decision = models.CharField(
+        max_length=16, choices=[(name, name) for name in ("approved", "rejected", "expired")], blank=True
+    )
+    edited = models.TextField(blank=True)
+    comment = models.TextField(blank=True)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    resolved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["execution", "key"], name="approval_once"),
+            models.CheckConstraint(
+                condition=Q(decision="", resolved_at__isnull=True) | Q(~Q(decision=""), resolved_at__isnull=False),
+                name="approval_resolved_iff_decided",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.approval_id
 
 
 class Worker(models.Model):

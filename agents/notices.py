@@ -26,6 +26,8 @@ class Hearer(Protocol):
 
     def cancel(self, run_id: str) -> None: ...
 
+    def ring(self, run_id: str) -> None: ...
+
 
 def notice_pending(run_id: str) -> None:
     """A run waits. With a database other than PostgreSQL there are no other processes to tell."""
@@ -35,6 +37,11 @@ def notice_pending(run_id: str) -> None:
 def notice_cancel(run_id: str) -> None:
     """A run is to be cancelled."""
     _notify(f"cancel {run_id}")
+
+
+def notice_ring(run_id: str) -> None:
+    """Something happened for which a run waits."""
+    _notify(f"ring {run_id}")
 
 
 def _notify(text: str) -> None:
@@ -60,10 +67,13 @@ async def _listen(hearer: Hearer) -> None:
         while True:
             async for notice in listening.notifies(timeout=QUIET_SECONDS):
                 kind, _, run_id = notice.payload.partition(" ")
-                if kind == "cancel":
-                    hearer.cancel(run_id)
-                else:
-                    hearer.enqueue(run_id)
+                match kind:
+                    case "cancel":
+                        hearer.cancel(run_id)
+                    case "ring":
+                        hearer.ring(run_id)
+                    case _:
+                        hearer.enqueue(run_id)
             async with asyncio.timeout(CONNECT_SECONDS):
                 await listening.execute("SELECT 1")
 

@@ -79,10 +79,12 @@ ENTRY_EVENT: Final[dict[_P, str]] = {
 """The type of event with which a run enters a phase; phases that are not listed are entered in silence."""
 
 EMITS_WHILE: Final[dict[_P, frozenset[str]]] = {
-    _P.THINKING: frozenset({"agent_thinking"}),
+    _P.THINKING: frozenset({"agent_thinking", "approval_resolved"}),
     _P.LLM_INTERACTION: frozenset({"partial_result"}),
+    _P.AWAITING_APPROVAL: frozenset({"approval_requested", "approval_resolved"}),
 }
-"""Further events of a phase. Those of an open tool call, tool_progress and tool_completed, come in any live phase."""
+"""Further events of a phase. Those of an open tool call, tool_progress and tool_completed, come in any live phase, and
+so does the approval_resolved of an open approval; with it a run that awaited nothing else goes back to thinking."""
 
 
 def require_transition(current: AgentExecutionPhase, target: AgentExecutionPhase) -> None:

@@ -28,6 +28,24 @@ def is_secret_key(key: str) -> bool:
     return "token" in words or any(part in spelling for part in _TELLING_PARTS for spelling in spellings)
 
 
+def restore(shown: Mapping[str, object], original: Mapping[str, object]) -> dict[str, object]:
+    """What a person made of redacted values, with the secrets that they left as they were put back."""
+    return {
+        key: original[key]
+        if value == REDACTED and key in original and is_secret_key(key)
+        else _restored(value, original.get(key))
+        for key, value in shown.items()
+    }
+
+
+def _restored(value: object, original: object) -> object:
+    if isinstance(value, Mapping) and isinstance(original, Mapping):
+        return restore(value, original)
+    if isinstance(value, list) and isinstance(original, list | tuple) and len(value) == len(original):
+        return [_restored(*pair) for pair in zip(value, original, strict=True)]
+    return value
+
+
 def redact(value: object) -> object:
     """A copy of a JSON value with every secret in it replaced by "[redacted]", at any depth."""
     if isinstance(value, Mapping):

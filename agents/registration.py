@@ -75,19 +75,7 @@ def _register(user_id: int, request_id: str, request: RunRequest, terms: Callabl
         for run_id in ahead:
             notice_cancel(run_id)
     position = len(ahead) or max(0, live_count - agreed.running_limit + 1)
-    execution = AgentExecution.objects.create(
-        run_id=new_id(Prefix.RUN),
-        thread=thread,
-        user_id=user_id,
-        agent_name=request.agent,
-        request_id=stored(request_id),
-        request=_text_of(request),
-        restartable=agreed.restartable,
-        tier=agreed.tier,
-        timeout=agreed.timeout,
-        correlation_id=new_id(Prefix.CORRELATION),
-    )
-    notice_pending(execution.run_id)
+    execution = make_run(thread, stored(request_id), request, agreed)
     return Registered(
         run_id=execution.run_id,
         thread_id=thread.thread_id,
@@ -103,18 +91,40 @@ def _cancel(runs: QuerySet[AgentExecution]) -> None:
     runs.filter(pk__in=keys).update(cancel_requested_at=timezone.now())
 
 
+def make_run(
+    thread: Thread, stored_id: str, request: RunRequest, agreed: Terms, *, parent: AgentExecution | None = None
+) -> AgentExecution:
+    """The one place where runs come from; `stored_id` is a request_id as the column has it."""
+    execution = AgentExecution.objects.create(
+        run_id=new_id(Prefix.RUN),
+        thread=thread,
+        user_id=thread.user_id,
+        parent=parent,
+        depth=parent.depth + 1 if parent else 0,
+        agent_name=request.agent,
+        request_id=stored_id,
+        request=text_of(request),
+        restartable=agreed.restartable,
+        tier=agreed.tier,
+        timeout=agreed.timeout,
+        correlation_id=parent.correlation_id if parent else new_id(Prefix.CORRELATION),
+    )
+    notice_pending(execution.run_id)
+    return execution
+
+
 def stored(request_id: str) -> str:
     """The client's id as a column of PostgreSQL can hold it, which takes no NUL."""
     return request_id.replace("\\", "\\\\").replace("\0", "\\0")
 
 
-def _text_of(request: RunRequest) -> str:
+def text_of(request: RunRequest) -> str:
     """The same text for the same request, whatever the order of its params."""
     return msgspec.json.encode(request, order="sorted").decode()
 
 
 def _again(earlier: AgentExecution, request: RunRequest) -> Registered:
-    if earlier.request != _text_of(request):
+    if earlier.request != text_of(request):
         raise RequestIdReused(
             f"You used this request_id for another request ({earlier.run_id}). Use a new one for each request.",
             field="request_id",

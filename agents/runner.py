@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import structlog
@@ -17,6 +17,7 @@ import structlog
 from agents import metrics
 from agents.core import CANCELLED, LOST, AgentExecutionCore, Ending
 from agents.database import AWAY, in_database
+from agents.desk import Desk
 from agents.ids import Prefix, new_id
 from agents.leases import Claim, claim_pending, claim_stalled, release, renew
 from agents.watchdog import ending_of_stalled
@@ -39,16 +40,10 @@ def tell_of_cancel(run_id: str) -> None:
         runner.cancel_soon(run_id)
 
 
-class Runner(Protocol):
-    """The seam between those who ask for runs and those who execute them."""
-
-    def enqueue(self, run_id: str) -> None:
-        """Says that a run waits; it is in the database already."""
-        ...
-
-    def cancel(self, run_id: str) -> None:
-        """Says that a run is to be cancelled; the wish is in the database already."""
-        ...
+def tell_of_answer(run_id: str) -> None:
+    """Says from any thread that something for which a run waits is in the database."""
+    for runner in list(_running):
+        runner.ring_soon(run_id)
 
 
 class RemoteRunner:
@@ -58,6 +53,9 @@ class RemoteRunner:
         pass
 
     def cancel(self, run_id: str) -> None:
+        pass
+
+    def ring(self, run_id: str) -> None:
         pass
 
 
@@ -76,6 +74,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Slot(msgspec.Struct, eq=False):
     claim: Claim
+    desk: Desk
     stop: asyncio.Future[Ending | None]
     task: asyncio.Task[None] | None = None
 
@@ -100,10 +99,22 @@ class AgentRunner:
                 _tell(slot, CANCELLED)
         self._wake.set()
 
+    def ring(self, run_id: str) -> None:
+        for slot in self._slots.values():
+            if slot.claim.run.run_id == run_id:
+                slot.desk.ring()
+
     def cancel_soon(self, run_id: str) -> None:
         """As `cancel`, from another thread."""
+        self._soon(self.cancel, run_id)
+
+    def ring_soon(self, run_id: str) -> None:
+        """As `ring`, from another thread."""
+        self._soon(self.ring, run_id)
+
+    def _soon(self, tell: Callable[[str], None], run_id: str) -> None:
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.cancel, run_id)
+            self._loop.call_soon_threadsafe(tell, run_id)
 
     @property
     def is_alive(self) -> bool:
@@ -147,14 +158,19 @@ class AgentRunner:
             claims = await self._ask_database(self._claim)
             for claim in claims or ():
                 self._begin(claim, CANCELLED if claim.cancel_requested else None)
-            if not claims or len(self._slots) >= self._limits.total:
+            if not claims or not self._free_places:
                 await _wait(self._wake, self._limits.poll)
+
+    @property
+    def _free_places(self) -> int:
+        """How many runs may begin here. Those that wait for others take up none, or nobody might run those others."""
+        return max(0, self._limits.total - sum(not slot.desk.is_waiting for slot in self._slots.values()))
 
     async def _claim(self) -> list[Claim]:
         return await in_database(
             claim_pending,
             owner=self.owner,
-            slots=self._limits.total - len(self._slots),
+            slots=self._free_places,
             per_user=self._limits.per_user,
             lease=timedelta(seconds=self._limits.lease),
         )
@@ -202,7 +218,7 @@ class AgentRunner:
         if claim.run.attempt == 1:
             waited = datetime.now(UTC) - claim.run.created_at
             metrics.RUN_WAIT_SECONDS.observe(max(0.0, waited.total_seconds()))
-        slot = _Slot(claim, asyncio.get_running_loop().create_future())
+        slot = _Slot(claim, Desk(self), asyncio.get_running_loop().create_future())
         if ending is not None:
             slot.stop.set_result(ending)
         self._slots[claim.run.pk] = slot
@@ -210,7 +226,7 @@ class AgentRunner:
 
     async def _execute(self, slot: _Slot) -> None:
         try:
-            await self._core.execute(slot.claim, slot.stop)
+            await self._core.execute(slot.claim, slot.stop, slot.desk)
         except (
             Exception,
             GeneratorExit,
@@ -221,6 +237,8 @@ class AgentRunner:
         finally:
             if self._slots.get(slot.claim.run.pk) is slot:
                 del self._slots[slot.claim.run.pk]
+            if slot.claim.run.parent_run_id is not None:
+                self.ring(slot.claim.run.parent_run_id)
             self._wake.set()
 
     async def _ask_database(self, ask: Callable[[], Awaitable[R]]) -> R | None:

@@ -32,13 +32,37 @@ F = TypeVar("F", bound=Callable[..., Any])
 _MARK: Final = "__netra_tool__"
 _THREADS: Final = ThreadPoolExecutor(max_workers=32, thread_name_prefix="netra-tool")
 
+CURRENT_CALL: Final[contextvars.ContextVar[str | None]] = contextvars.ContextVar("tool_call", default=None)
+"""The id of the tool call that is under way here."""
+
 log = structlog.get_logger(__name__)
 
 
-def tool(function: F) -> F:
-    """Marks a function or method as a tool; its first docstring line tells people (and models) what it does."""
-    setattr(function, _MARK, True)
-    return function
+class _Marks(msgspec.Struct, frozen=True):
+    approval: bool = False
+    repeatable: bool = False
+
+
+@typing.overload
+def tool(function: F, /) -> F: ...
+
+
+@typing.overload
+def tool(*, approval: bool = False, repeatable: bool = False) -> Callable[[F], F]: ...
+
+
+def tool(function: F | None = None, /, *, approval: bool = False, repeatable: bool = False) -> F | Callable[[F], F]:
+    """Marks a function or method as a tool; its first docstring line tells people (and models) what it does.
+
+    With `approval` a person is asked before each call, and may change its arguments. A call of a `repeatable` tool that
+    was cut off when a worker died is made again by the run's next attempt.
+    """
+
+    def mark(marked: F) -> F:
+        setattr(marked, _MARK, _Marks(approval=approval, repeatable=repeatable))
+        return marked
+
+    return mark if function is None else mark(function)
 
 
 class Tool:
@@ -47,6 +71,8 @@ class Tool:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self.name = function.__name__
+        self.needs_approval = marks_of(function).approval
+        self.is_repeatable = marks_of(function).repeatable
         self.description = (inspect.getdoc(function) or "").partition("\n")[0]
         self._takes_any = any(
             parameter.kind is parameter.VAR_KEYWORD for parameter in inspect.signature(function).parameters.values()
@@ -70,6 +96,20 @@ class Tool:
             raise ToolError("invalid_arguments", f"{self.name} was called with wrong arguments: {error}") from error
         checked = {name: getattr(form, name) for name in form.__struct_fields__}
         return {**arguments, **checked} if self._takes_any else checked
+
+    def fits(self, arguments: Mapping[str, Any]) -> bool:
+        try:
+            self.check(arguments)
+        except ToolError:
+            return False
+        return True
+
+    def read_result(self, told: Any) -> Any:
+        """A result as the log has it, converted to the type that the signature names, where that can be done."""
+        try:
+            return msgspec.convert(told, typing.get_type_hints(self.function).get("return", Any))
+        except (msgspec.ValidationError, TypeError):
+            return told
 
     async def run(self, arguments: Mapping[str, Any], owner: object | None) -> object:
         function = self.function.__get__(owner) if owner is not None else self.function
@@ -128,6 +168,7 @@ class NotifyingToolDispatcher:
 
     async def dispatch(self, call: ToolCall) -> object:
         await call.notifier.notify_tool_executing(call.tool_call_id, call.tool_name, call.arguments)
+        token = CURRENT_CALL.set(call.tool_call_id)
         try:
             result = await self.plain.dispatch(call)
         except asyncio.CancelledError:
@@ -142,6 +183,8 @@ class NotifyingToolDispatcher:
             problem = Problem("tool_failed", f"{call.tool_name} failed with an error of its own.")
             await self._failed(call, "error", problem)
             raise ToolError(problem.code, problem.message) from error
+        finally:
+            CURRENT_CALL.reset(token)
         return await self._succeeded(call, result)
 
     async def _succeeded(self, call: ToolCall, result: object) -> object:
@@ -164,9 +207,7 @@ def enhance_tool_dispatcher_with_notifications(dispatcher: Dispatcher) -> Notify
 
 def collect_tools(agent_class: type, functions: Iterable[Callable[..., Any]]) -> dict[str, Tool]:
     """The tools of an agent: its methods marked with `@tool`, and plain functions; raises AgentRefused."""
-    methods = [
-        member for _, member in inspect.getmembers(agent_class, inspect.isfunction) if getattr(member, _MARK, False)
-    ]
+    methods = [member for _, member in inspect.getmembers(agent_class, inspect.isfunction) if hasattr(member, _MARK)]
     tools: dict[str, Tool] = {}
     for function in [*methods, *functions]:
         if not callable(function) or not hasattr(function, "__name__"):
@@ -175,6 +216,11 @@ def collect_tools(agent_class: type, functions: Iterable[Callable[..., Any]]) ->
             raise AgentRefused(f"{agent_class.__name__} has two tools called {function.__name__}")
         tools[function.__name__] = Tool(function)
     return tools
+
+
+def marks_of(function: Callable[..., Any]) -> _Marks:
+    marks: _Marks = getattr(function, _MARK, _Marks())
+    return marks
 
 
 def is_method(tool_: Tool) -> bool:

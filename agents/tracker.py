@@ -6,7 +6,7 @@ the two ever disagree, the next write fails as Fenced and the worker stops.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final, Literal
 
@@ -18,6 +18,8 @@ from agents.errors import IllegalEvent, NotReady, UnknownExecution
 from agents.events import (
     CRITICAL,
     AgentCompleted,
+    ApprovalRequested,
+    ApprovalResolved,
     Envelope,
     Event,
     Frame,
@@ -44,6 +46,7 @@ class _Tracked(msgspec.Struct, eq=False):
     run: Run
     state: RunState
     open_calls: dict[str, _OpenCall]
+    open_approvals: set[str]
 
 
 class _Step(msgspec.Struct):
@@ -70,12 +73,18 @@ class AgentExecutionTracker:
         """Makes the record of a new run, or finds the one that this user made with this request_id before."""
         return await in_database(register, user_id=user_id, request_id=request_id, request=request, terms=terms)
 
-    def start_execution(self, claim: Claim, *, open_calls: dict[str, tuple[str, datetime]] | None = None) -> None:
-        """Begins to track a run that this worker has claimed; `open_calls` are those an earlier attempt left."""
+    def start_execution(
+        self,
+        claim: Claim,
+        *,
+        open_calls: dict[str, tuple[str, datetime]] | None = None,
+        open_approvals: Iterable[str] = (),
+    ) -> None:
+        """Begins to track a run that this worker has claimed; what is open is what an earlier attempt left."""
         if not isinstance(claim, Claim):
             raise TypeError(f"start_execution takes a Claim, not {type(claim).__name__}")
         calls = {call_id: _OpenCall(*call) for call_id, call in (open_calls or {}).items()}
-        self._tracked[claim.run.run_id] = _Tracked(claim.run, claim.state, calls)
+        self._tracked[claim.run.run_id] = _Tracked(claim.run, claim.state, calls, set(open_approvals))
 
     def get_state(self, run_id: str) -> RunState:
         return self._find(run_id).state
@@ -102,6 +111,8 @@ class AgentExecutionTracker:
             raise IllegalEvent(f"phase {phase} is entered with {wanted or 'no event'}, not with {event!r}")
         if isinstance(event, ToolExecuting) and event.tool_call_id in tracked.open_calls:
             raise IllegalEvent(f"tool call {event.tool_call_id} is open already")
+        if isinstance(event, ApprovalResolved):
+            self._require_allowed(tracked, event)
         step = self._begin(tracked)
         if via is not None:
             self._move(tracked, step, via, None)
@@ -117,9 +128,9 @@ class AgentExecutionTracker:
         await self._write(tracked, step)
 
     async def complete_execution(self, run_id: str, phase: AgentExecutionPhase, event: AgentCompleted) -> None:
-        """Ends a run: closes the tool calls still open, then its one agent_completed. Returns when committed.
+        """Ends a run: closes the tool calls and approvals still open, then its one agent_completed.
 
-        From the first line on nothing else can be recorded of this run.
+        Returns when committed. From the first line on nothing else can be recorded of this run.
         """
         tracked = self._find(run_id)
         if not is_terminal(phase) or event.status != phase.value:
@@ -128,6 +139,8 @@ class AgentExecutionTracker:
         step = self._begin(tracked)
         for call_id in list(tracked.open_calls):
             self._add(tracked, step, _cut_off(tracked, call_id, phase, step.now))
+        for approval_id in sorted(tracked.open_approvals):
+            self._add(tracked, step, ApprovalResolved(approval_id=approval_id, decision="expired", arguments=None))
         self._move(tracked, step, phase, event)
         step.after = replace(step.after, outcome=_outcome_of(event, step.now))
         await self._write(tracked, step)
@@ -144,6 +157,10 @@ class AgentExecutionTracker:
             raise IllegalEvent(f"no tool call {tool_call_id} is open in {run_id}")
         return call.tool_name, call.since
 
+    def open_approvals(self, run_id: str) -> frozenset[str]:
+        """The approvals that were asked for and have not been resolved."""
+        return frozenset(self._find(run_id).open_approvals)
+
     def _find(self, run_id: str) -> _Tracked:
         tracked = self._tracked.get(run_id)
         if tracked is None or tracked.state.outcome is not None:
@@ -154,6 +171,8 @@ class AgentExecutionTracker:
         match event:
             case ToolProgress() | ToolCompleted():
                 allowed = event.tool_call_id in tracked.open_calls
+            case ApprovalResolved():
+                allowed = event.approval_id in tracked.open_approvals
             case RunRecovered():
                 allowed = tracked.run.attempt > 1
             case _:
@@ -211,6 +230,10 @@ class AgentExecutionTracker:
                     tracked.open_calls[event.tool_call_id] = _OpenCall(event.tool_name, step.now)
                 case ToolCompleted():
                     tracked.open_calls.pop(event.tool_call_id, None)
+                case ApprovalRequested():
+                    tracked.open_approvals.add(event.approval_id)
+                case ApprovalResolved():
+                    tracked.open_approvals.discard(event.approval_id)
                 case _:
                     pass
         wait = any(frame.type in CRITICAL for frame in step.frames)

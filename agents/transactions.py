@@ -14,6 +14,7 @@ from django.db.models import Model
 
 from agents.events import Frame
 from agents.models import LIVE_STATUSES, AgentExecution, ExecutionEvent, PhaseTransition
+from agents.notices import notice_ring
 from agents.runs import RunWrite
 
 _ADVANCE_COLUMNS = ("status", "phase", "last_seq", "phase_count", "last_progress_at", "started_at")
@@ -82,6 +83,8 @@ def _end(write: RunWrite) -> bool:
     """Ends a run that is still ours; False if it is not."""
     state, outcome = write.state, write.state.outcome
     assert outcome is not None
+    if write.run.parent_run_id is not None:
+        notice_ring(write.run.parent_run_id)
     return bool(
         AgentExecution.objects.live()
         .filter(

@@ -10,10 +10,11 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import connection
 
+from agents.agreement import Agreement, Quota
 from agents.breaker import Breaker
 from agents.core import AgentExecutionCore
 from agents.database import AWAY, OwnThread, checkpoint, in_database
-from agents.intake import Intake, Quota
+from agents.intake import Intake
 from agents.journal import Journal
 from agents.llm.local import get_local_model
 from agents.notices import pass_on_notices
@@ -39,7 +40,6 @@ class Services:
 
     def __init__(self, registry: AgentRegistry, *, runs_agents: bool | None = None, runs: int | None = None) -> None:
         """`runs_agents` None, and `runs` (how many at once): as the settings say."""
-        tiers = build_tiers(settings.NETRA_TIERS)
         layer = get_channel_layer()
         assert layer is not None
         self.manager = WebSocketManager(
@@ -52,25 +52,13 @@ class Services:
         self.journal = Journal(publish=self.manager.publish)
         self.tracker = AgentExecutionTracker(self.journal)
         set_execution_tracker(self.tracker)
-        self.core = AgentExecutionCore(registry=registry, tracker=self.tracker, bridge=self.manager, tiers=tiers)
+        agreement = _agreement(registry)
+        self.core = AgentExecutionCore(
+            registry=registry, tracker=self.tracker, bridge=self.manager, agreement=agreement
+        )
         runs_agents = settings.NETRA_RUNS_AGENTS if runs_agents is None else runs_agents
         self.runner = AgentRunner(core=self.core, limits=_limits(runs)) if runs_agents else None
-        self.intake = Intake(
-            registry=registry,
-            tracker=self.tracker,
-            runner=self.runner or RemoteRunner(),
-            tiers=tiers,
-            quota=Quota(
-                running=settings.NETRA_RUNS_PER_USER,
-                live=settings.NETRA_LIVE_RUNS_PER_USER,
-                default_tier=settings.NETRA_DEFAULT_TIER,
-            ),
-            breaker=Breaker(
-                failures=settings.NETRA_BREAKER_FAILURES,
-                window=settings.NETRA_BREAKER_WINDOW_SECONDS,
-                cooldown=settings.NETRA_BREAKER_COOLDOWN_SECONDS,
-            ),
-        )
+        self.intake = Intake(agreement=agreement, tracker=self.tracker, runner=self.runner or RemoteRunner())
         self.socket_limits = SocketLimits(
             sockets_per_user=settings.NETRA_SOCKETS_PER_USER,
             messages_per_minute=settings.NETRA_MESSAGES_PER_MINUTE,
@@ -124,6 +112,23 @@ class Services:
             duty.cancel()
         self.metrics.close()
         self._watching.close()
+
+
+def _agreement(registry: AgentRegistry) -> Agreement:
+    return Agreement(
+        registry=registry,
+        tiers=build_tiers(settings.NETRA_TIERS),
+        quota=Quota(
+            running=settings.NETRA_RUNS_PER_USER,
+            live=settings.NETRA_LIVE_RUNS_PER_USER,
+            default_tier=settings.NETRA_DEFAULT_TIER,
+        ),
+        breaker=Breaker(
+            failures=settings.NETRA_BREAKER_FAILURES,
+            window=settings.NETRA_BREAKER_WINDOW_SECONDS,
+            cooldown=settings.NETRA_BREAKER_COOLDOWN_SECONDS,
+        ),
+    )
 
 
 def _limits(runs: int | None) -> Limits:

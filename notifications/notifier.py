@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, Final, cast
 
-import msgspec
 from msgspec import UNSET
 
 from agents.bounds import MAX_LABEL_BYTES, cut_text, cut_value, split_text, to_json_value
@@ -16,6 +15,9 @@ from agents.events import (
     AgentCompleted,
     AgentStarted,
     AgentThinking,
+    ApprovalRequested,
+    ApprovalResolved,
+    Decision,
     PartialResult,
     Problem,
     RunMetadata,
@@ -29,9 +31,13 @@ from agents.events import (
 from agents.phases import AgentExecutionPhase
 from agents.redaction import redact
 from agents.runs import Run
+from agents.showing import shown
 from agents.tracker import AgentExecutionTracker
 
 _P = AgentExecutionPhase
+
+MAX_REASON_BYTES: Final = 8_000
+"""For the reason of an approval, next to which its arguments must have room."""
 
 
 class WebSocketNotifier:
@@ -83,9 +89,8 @@ class WebSocketNotifier:
             await self._tracker.update_execution_state(self._run.run_id, _P.THINKING, event)
 
     async def notify_tool_executing(self, tool_call_id: str, tool_name: str, arguments: Mapping[str, Any]) -> None:
-        shown, _ = cut_value(redact(_presentable(arguments)))
         event = ToolExecuting(
-            tool_call_id=tool_call_id, tool_name=cut_text(tool_name, MAX_LABEL_BYTES), arguments=shown
+            tool_call_id=tool_call_id, tool_name=cut_text(tool_name, MAX_LABEL_BYTES), arguments=shown(arguments)
         )
         await self._tracker.update_execution_state(self._run.run_id, _P.TOOL_EXECUTION, event, via=_P.TOOL_PREPARATION)
 
@@ -104,18 +109,20 @@ class WebSocketNotifier:
     ) -> None:
         """Raises TypeError when `result` is not JSON."""
         tool_name, since = self._tracker.open_call(self._run.run_id, tool_call_id)
-        shown, _ = cut_value(redact(to_json_value(result)))
+        told, _ = cut_value(redact(to_json_value(result)))
         event = ToolCompleted(
             tool_call_id=tool_call_id,
             tool_name=tool_name,
             status=status,
             duration_ms=_milliseconds_since(since),
-            result=shown if error is None else UNSET,
+            result=told if error is None else UNSET,
             error=UNSET if error is None else _bounded(error),
         )
         await self._tracker.record_event(self._run.run_id, event)
 
     async def notify_partial_result(self, message_id: str, delta: str, *, is_complete: bool) -> None:
+        if self._tracker.get_state(self._run.run_id).phase is _P.AWAITING_APPROVAL:  # another part of the agent's waits
+            await self.notify_agent_thinking("I am going on while I wait for an answer.")
         pieces = split_text(delta.encode("utf-8", "replace").decode())
         for number, piece in enumerate(pieces, 1):
             event = PartialResult(message_id=message_id, delta=piece, is_complete=is_complete and number == len(pieces))
@@ -123,6 +130,40 @@ class WebSocketNotifier:
                 await self._tracker.record_event(self._run.run_id, event)
             else:
                 await self._tracker.update_execution_state(self._run.run_id, _P.LLM_INTERACTION, event)
+
+    async def notify_approval_requested(
+        self,
+        approval_id: str,
+        reason: str,
+        *,
+        tool_name: str | None,
+        arguments: dict[str, Any] | None,
+        expires_at: datetime,
+    ) -> None:
+        """`arguments` are shown as they are: whoever asks has redacted them."""
+        event = ApprovalRequested(
+            approval_id=approval_id,
+            reason=cut_text(str(reason), MAX_REASON_BYTES),
+            tool_name=None if tool_name is None else cut_text(tool_name, MAX_LABEL_BYTES),
+            arguments=arguments,
+            expires_at=expires_at,
+        )
+        if self._tracker.get_state(self._run.run_id).phase is _P.AWAITING_APPROVAL:
+            await self._tracker.record_event(self._run.run_id, event)
+        else:
+            await self._tracker.update_execution_state(self._run.run_id, _P.AWAITING_APPROVAL, event)
+
+    async def notify_approval_resolved(
+        self, approval_id: str, decision: Decision, *, arguments: dict[str, Any] | None
+    ) -> None:
+        """A run that awaits nothing else goes on thinking."""
+        event = ApprovalResolved(approval_id=approval_id, decision=decision, arguments=arguments)
+        run_id = self._run.run_id
+        is_last = self._tracker.open_approvals(run_id) <= {approval_id}
+        if is_last and self._tracker.get_state(run_id).phase is _P.AWAITING_APPROVAL:
+            await self._tracker.update_execution_state(run_id, _P.THINKING, event)
+        else:
+            await self._tracker.record_event(run_id, event)
 
     async def notify_agent_completed(
         self,
@@ -135,13 +176,13 @@ class WebSocketNotifier:
         usage: Usage | None = None,
     ) -> None:
         run, state = self._run, self._tracker.get_state(self._run.run_id)
-        shown, was_cut = cut_value(output)
+        told, was_cut = cut_value(output)
         notes = [cut_text(text.replace("\0", ""), MAX_LABEL_BYTES) for text in warnings]
         if was_cut:
             notes.append("The answer was too large for one event and was cut.")
         result = RunResult(
             success=phase is _P.COMPLETED,
-            output=shown,
+            output=told,
             total_duration_ms=_milliseconds_since(run.created_at),
             phase_count=state.phase_count + 1,
             warnings=notes,
@@ -169,14 +210,3 @@ def _milliseconds_since(moment: datetime) -> float:
 
 def _bounded(error: Problem) -> Problem:
     return Problem(cut_text(str(error.code)[:64]), cut_text(str(error.message), 8_000))
-
-
-def _presentable(arguments: Mapping[str, Any]) -> Any:
-    """Arguments as JSON; one that is not is shown by its type, and the tool refuses it or not."""
-    shown = {}
-    for name, value in arguments.items():
-        try:
-            shown[name] = to_json_value(value)
-        except TypeError:
-            shown[name] = f"({type(value).__name__})"
-    return msgspec.to_builtins(shown)

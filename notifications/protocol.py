@@ -64,6 +64,16 @@ class CancelRun(
     run_id: str
 
 
+class ResolveApproval(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="resolve_approval"
+):
+    run_id: str
+    approval_id: str
+    decision: Literal["approve", "reject"]
+    arguments: dict[str, Any] | None = None
+    comment: Annotated[str, Meta(max_length=2_000)] = ""
+
+
 class Resume(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="resume"):
     cursors: dict[str, Seq]
     id: Annotated[str, Meta(max_length=64)] | None = None
@@ -77,11 +87,12 @@ class Ping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     id: Annotated[str, Meta(max_length=64)] | None = None
 
 
-ClientMessage = StartAgent | CancelRun | Resume | Ack | Ping
+ClientMessage = StartAgent | CancelRun | ResolveApproval | Resume | Ack | Ping
 
 _BY_TYPE: Final[dict[str, type[ClientMessage]]] = {
     "start_agent": StartAgent,
     "cancel_run": CancelRun,
+    "resolve_approval": ResolveApproval,
     "resume": Resume,
     "ack": Ack,
     "ping": Ping,
@@ -120,6 +131,12 @@ class RunAccepted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
 class CancelAccepted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="cancel_accepted"):
     run_id: str
     status: str
+
+
+class ApprovalAccepted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="approval_accepted"):
+    run_id: str
+    approval_id: str
+    decision: Literal["approved", "rejected", "expired"]
 
 
 class CaughtUp(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="caught_up"):
@@ -180,7 +197,9 @@ class Pong(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="pon
     server_time: datetime
 
 
-ServerMessage = ConnectionEstablished | RunAccepted | CancelAccepted | CaughtUp | Gap | Head | ErrorFrame | Pong
+ServerMessage = (
+    ConnectionEstablished | RunAccepted | CancelAccepted | ApprovalAccepted | CaughtUp | Gap | Head | ErrorFrame | Pong
+)
 
 _encoder: Final = msgspec.json.Encoder()
 

@@ -104,6 +104,8 @@ class MessageReceiver:
             case protocol.CancelRun():
                 cancelled = await self._intake.cancel(user_id=self._user_id, run_id=message.run_id)
                 await self._answer(protocol.CancelAccepted(run_id=message.run_id, status=cancelled.status))
+            case protocol.ResolveApproval():
+                await self._resolve(message)
             case protocol.Resume():
                 await self._resume(message)
             case protocol.Ack():
@@ -144,6 +146,19 @@ class MessageReceiver:
             late, self._late = self._late, []
             for news in late:
                 self.take(news)
+
+    async def _resolve(self, message: protocol.ResolveApproval) -> None:
+        decision = await self._intake.resolve_approval(
+            user_id=self._user_id,
+            run_id=message.run_id,
+            approval_id=message.approval_id,
+            answer=message.decision,
+            arguments=message.arguments,
+            comment=message.comment,
+        )
+        await self._answer(
+            protocol.ApprovalAccepted(run_id=message.run_id, approval_id=message.approval_id, decision=decision)
+        )
 
     async def _resume(self, message: protocol.Resume) -> None:
         heads = await in_database(read_heads_of, self._user_id, list(message.cursors))

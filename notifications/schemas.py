@@ -19,12 +19,14 @@ EVENTS: Final[tuple[type[msgspec.Struct], ...]] = get_args(events.Event)
 DESCRIPTIONS: Final = {
     "start_agent": "Starts a run; answered by run_accepted, or by an error with the request_id.",
     "cancel_run": "Has a run cancelled; answered by cancel_accepted. The run then ends with its agent_completed.",
+    "resolve_approval": "Answers an approval_requested; answered by approval_accepted. The first answer counts.",
     "resume": "Asks for the events after each cursor, in order; answered by them, then by caught_up.",
     "ack": "Says what has arrived. The first ack turns flow control on for this connection.",
     "ping": "Answered by pong, at once.",
     "connection_established": "The first frame: from here on every new event of every run of the user arrives.",
     "run_accepted": "The run exists and will end with agent_completed. Comes before the run's events.",
     "cancel_accepted": "The wish to cancel is recorded; status is the run's when it was.",
+    "approval_accepted": "The answer is recorded; the run goes on with its approval_resolved.",
     "caught_up": "The replay that a resume asked for ends here; what follows is live.",
     "gap": "The log no longer holds these events; the snapshot is the run as its record shows it.",
     "head": "The last seq of the user's live and just ended runs, every heartbeat: who has less lacks events.",
@@ -36,6 +38,8 @@ DESCRIPTIONS: Final = {
     "tool_progress": "How far a tool call has come.",
     "tool_completed": "A tool call has ended.",
     "partial_result": "The next piece of the answer's text.",
+    "approval_requested": "The run asks its user, and waits; approval_resolved with the same approval_id follows.",
+    "approval_resolved": "Somebody has answered, or the time for it is over, or the run has ended.",
     "run_recovered": "Another worker has taken the run over.",
     "agent_completed": "The run has ended. Exactly one in each run, and its last event.",
 }

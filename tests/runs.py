@@ -13,15 +13,19 @@ import msgspec
 from django.contrib.auth import get_user_model
 from django.db import connection
 
+from agents.agreement import Agreement, Quota
+from agents.breaker import Breaker
 from agents.context import AgentExecutionContext
 from agents.core import AgentExecutionCore, Ending
 from agents.database import in_database
+from agents.desk import Desk
 from agents.journal import Journal
 from agents.leases import Claim, claim_pending
 from agents.models import AgentExecution, ExecutionEvent, PhaseTransition
 from agents.phases import AgentExecutionPhase
 from agents.registration import Registered, Terms, register
 from agents.registry import AgentRegistry
+from agents.runner import RemoteRunner
 from agents.runs import CommittedBatch, Run, RunRequest
 from agents.tiers import TIERS, Tier
 from agents.tracker import AgentExecutionTracker
@@ -111,13 +115,21 @@ def read_transitions(run_id: str) -> list[PhaseTransition]:
 class Workshop:
     """Registry, journal, tracker and core of one process, on the test database."""
 
-    def __init__(self, tiers: Mapping[str, Tier] = TIERS) -> None:
+    def __init__(self, tiers: Mapping[str, Tier] = TIERS, *, live: int = 100) -> None:
         self.bridge = RecordingBridge()
         self.registry = AgentRegistry()
         self.registry.set_websocket_manager(self.bridge)
         self.journal = Journal(publish=self.bridge.publish)
         self.tracker = AgentExecutionTracker(self.journal)
-        self.core = AgentExecutionCore(registry=self.registry, tracker=self.tracker, bridge=self.bridge, tiers=tiers)
+        agreement = Agreement(
+            registry=self.registry,
+            tiers=tiers,
+            quota=Quota(running=20, live=live, default_tier="free"),
+            breaker=Breaker(failures=0, window=60, cooldown=30),
+        )
+        self.core = AgentExecutionCore(
+            registry=self.registry, tracker=self.tracker, bridge=self.bridge, agreement=agreement
+        )
 
     def add_agent(self, execute: Execute, name: str = "test", **options: Any) -> None:
         """Registers an agent that does what the coroutine function does."""
@@ -133,7 +145,8 @@ class Workshop:
 
     async def execute(self, claim: Claim, stop: asyncio.Future[Ending | None] | None = None) -> list[dict[str, Any]]:
         """Runs a claim to its end and returns the run's log."""
-        await asyncio.wait_for(self.core.execute(claim, stop or asyncio.get_running_loop().create_future()), 20)
+        stop = stop or asyncio.get_running_loop().create_future()
+        await asyncio.wait_for(self.core.execute(claim, stop, Desk(RemoteRunner())), 20)
         return await in_database(read_log, claim.run.run_id)
 
     async def run(self, execute: Execute, *, timeout: float = 40.0, **options: Any) -> list[dict[str, Any]]:

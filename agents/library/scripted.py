@@ -6,6 +6,7 @@ An ordinary agent on the ordinary path; registered only when NETRA_TEST_AGENTS=1
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -13,9 +14,10 @@ from typing import Any, Final
 import msgspec
 
 from agents.context import AgentExecutionContext
-from agents.errors import AgentError, ToolError
+from agents.errors import AgentError, ChildFailed, ToolError
 from agents.registry import agent
 from agents.runs import RunRequest
+from agents.team import Child
 from agents.tools import tool
 
 
@@ -29,12 +31,18 @@ class Step(msgspec.Struct, forbid_unknown_fields=True, rename={"raise_": "raise"
     think: str | None = None
     tool: str | None = None
     parallel: list[Step] | None = None
+    child: str | None = None
+    children: list[Step] | None = None
+    approval: str | None = None
     stream: str | None = None
     emit: int | None = None
     sleep: float | None = None
     block: float | None = None
     raise_: str | None = None
     return_: Any = msgspec.UNSET
+    message: str = "Go."
+    params: dict[str, Any] = {}
+    timeout: float | None = None
     arguments: dict[str, Any] = {}
     catch: bool = False
     chunks: int = 1
@@ -42,20 +50,20 @@ class Step(msgspec.Struct, forbid_unknown_fields=True, rename={"raise_": "raise"
     bytes: int = 0
 
 
-@tool
+@tool(repeatable=True)
 async def echo(**arguments: Any) -> dict[str, Any]:
     """Returns its arguments."""
     return arguments
 
 
-@tool
+@tool(repeatable=True)
 async def sleep(seconds: float) -> float:
     """Waits for so many seconds and returns their number."""
     await asyncio.sleep(seconds)
     return seconds
 
 
-@tool
+@tool(repeatable=True)
 async def fail(message: str = "This tool always fails.") -> None:
     """Fails with the message."""
     raise ToolError("tool_failed", message)
@@ -126,6 +134,26 @@ async def _in_parallel(step: Step, context: AgentExecutionContext) -> None:
         raise errors.exceptions[0] from errors
 
 
+async def _run_child(step: Step, context: AgentExecutionContext) -> None:
+    try:
+        await context.run_agent(str(step.child), step.message, params=step.params, timeout=step.timeout)
+    except ChildFailed:
+        if not step.catch:
+            raise
+
+
+async def _run_children(step: Step, context: AgentExecutionContext) -> None:
+    children = [Child(str(part.child), part.message, part.params, part.timeout) for part in step.children or ()]
+    await context.run_parallel(children, go_on=step.catch)
+
+
+async def _ask(step: Step, context: AgentExecutionContext) -> None:
+    answer = await context.ask_approval(str(step.approval), arguments=step.arguments, timeout=step.timeout)
+    if not (answer.is_approved or step.catch):
+        raise AgentError(answer.decision, f"The approval was not given: {answer.comment or answer.decision}")
+    await context.think(f"{answer.decision}: {json.dumps(answer.arguments)}")
+
+
 async def _stream(step: Step, context: AgentExecutionContext) -> None:
     text, chunks = str(step.stream), max(1, step.chunks)
     size = max(1, -(-len(text) // chunks))
@@ -159,6 +187,9 @@ _ACTIONS: Final[Mapping[str, Callable[[Step, AgentExecutionContext], Awaitable[N
     "think": _think,
     "tool": _call_tool,
     "parallel": _in_parallel,
+    "child": _run_child,
+    "children": _run_children,
+    "approval": _ask,
     "stream": _stream,
     "emit": _emit,
     "sleep": _sleep,

@@ -27,6 +27,7 @@ def require_lawful(events: Sequence[Event]) -> None:
     require_one_terminal(events)
     require_one_beginning(events)
     require_paired(events)
+    require_answered(events)
 
 
 def require_gapless(events: Sequence[Event]) -> None:
@@ -73,6 +74,21 @@ def require_paired(events: Sequence[Event]) -> None:
             _require(call not in ended, f"The tool call {call} ends twice.")
             ended.add(call)
     _require(begun == ended, f"Tool calls without an end: {sorted(begun - ended)}.")
+
+
+def require_answered(events: Sequence[Event]) -> None:
+    """Every approval_requested has its one approval_resolved, later, and none comes from nowhere."""
+    asked: set[str] = set()
+    answered: set[str] = set()
+    for event in events:
+        if event["type"] == "approval_requested":  # told again after a run_recovered
+            asked.add(event["data"]["approval_id"])
+        elif event["type"] == "approval_resolved":
+            approval = event["data"]["approval_id"]
+            _require(approval in asked, f"The approval {approval} is resolved, but was not requested.")
+            _require(approval not in answered, f"The approval {approval} is resolved twice.")
+            answered.add(approval)
+    _require(asked == answered, f"Approvals without an end: {sorted(asked - answered)}.")
 
 
 def require_view_is_log(view: Sequence[Event], log: Sequence[Event]) -> None:

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -7,8 +7,9 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 
-from agents.models import AgentExecution
-from tests.runs import make_user, read_run, register_run
+from agents.ids import Prefix, new_id
+from agents.models import AgentExecution, Approval
+from tests.runs import make_claim, make_user, read_run, register_run
 
 pytestmark = pytest.mark.django_db
 
@@ -84,3 +85,57 @@ def test_who_may_operate_can_cancel(client):
 
     assert "1 to be cancelled." in act(client, "cancel_runs", run)
     assert read_run(run).cancel_requested_at is not None
+
+
+def ask(*, seconds: float = 60) -> Approval:
+    claim = make_claim()
+    now = datetime.now(UTC)
+    return Approval.objects.create(
+        approval_id=new_id(Prefix.APPROVAL),
+        execution_id=claim.run.pk,
+        key="k",
+        reason="<b>Shall I?</b>",
+        arguments='{"to": "bob"}',
+        requested_at=now,
+        expires_at=now + timedelta(seconds=seconds),
+    )
+
+
+def answer(console: Client, action: str, *approvals: Approval) -> str:
+    keys = [approval.pk for approval in approvals]
+    page = console.post(
+        reverse("admin:agents_approval_changelist"), {"action": action, "_selected_action": keys}, follow=True
+    )
+    return page.content.decode()
+
+
+@pytest.mark.parametrize(("action", "decision"), [("approve", "approved"), ("reject", "rejected")])
+def test_an_operator_answers_for_the_user_and_it_is_kept_who_did(console, operator, action, decision):
+    open_one, late = ask(), ask(seconds=-1)
+
+    page = answer(console, action, open_one, late)
+
+    assert "1 answered." in page
+    assert "not open any more" in page
+    for approval in (open_one, late):
+        approval.refresh_from_db()
+    assert (open_one.decision, open_one.resolved_by, late.decision) == (decision, operator, "")
+    assert LogEntry.objects.get().object_id == str(open_one.pk)
+
+
+def test_who_may_only_look_answers_nothing(client):
+    staff = get_user_model().objects.create_user("staff", is_staff=True)
+    staff.user_permissions.set(Permission.objects.filter(codename="view_approval"))
+    client.force_login(staff)
+    approval = ask()
+
+    assert "answered" not in answer(client, "approve", approval)
+    approval.refresh_from_db()
+    assert approval.decision == ""
+
+
+def test_the_page_of_an_approval_shows_what_was_asked_as_text(console):
+    page = console.get(reverse("admin:agents_approval_change", args=[ask().pk])).content.decode()
+
+    assert "&lt;b&gt;Shall I?&lt;/b&gt;" in page
+    assert "<b>Shall I?</b>" not in page

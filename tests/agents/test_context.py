@@ -1,8 +1,13 @@
 import asyncio
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from agents.context import COALESCE_CHARACTERS, MAX_WARNINGS
+from agents.database import in_database
+from agents.tools import tool
+from tests.runs import Workshop, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -171,3 +176,114 @@ async def test_an_agent_knows_its_run_and_holds_nothing_that_sends_lifecycle_eve
     assert (seen["run_id"], seen["thread_id"]) == (claim.run.run_id, claim.run.thread_id)
     assert (seen["user_id"], seen["attempt"], seen["timeout"]) == (claim.run.user_id, 1, 40.0)
     assert seen["request"].params == {"a": 1}
+
+
+async def test_history_is_what_was_said_in_the_thread_before_by_its_user(workshop):
+    async def execute(context):
+        if context.request.message == "Tell.":
+            return [[turn.message, turn.answer] for turn in await context.history(12)]
+        return f"re {context.request.message}" if context.request.message != "n" else 5
+
+    workshop.add_agent(execute)
+    ada = await in_database(make_user)
+    first = await workshop.claim(ada, message="too long for it")
+    thread = first.run.thread_id
+    await workshop.execute(first)
+    for message in ("a", "n", "b"):
+        await workshop.execute(await workshop.claim(ada, message=message, thread_id=thread))
+    await workshop.execute(await workshop.claim(ada, message="elsewhere"))
+
+    log = await workshop.execute(await workshop.claim(ada, message="Tell.", thread_id=thread))
+
+    assert log[-1]["data"]["result"]["output"] == [["a", "re a"], ["n", ""], ["b", "re b"]]
+
+
+async def test_progress_is_of_the_agent_or_in_a_tool_of_the_call(workshop):
+    class Agent:
+        @tool
+        async def count(self) -> int:
+            await self.context.progress("Half way.", percentage=50)
+            return 1
+
+        async def execute(self, context):
+            self.context = context
+            await context.progress("Beginning.", percentage=0)
+            await context.tools.call("count")
+            await context.progress("Done.")
+
+    workshop.registry.register_agent_safely("test", Agent)
+    log = await workshop.execute(await workshop.claim())
+
+    assert types(log)[2:-1] == [
+        "agent_thinking",
+        "tool_executing",
+        "tool_progress",
+        "tool_completed",
+        "agent_thinking",
+    ]
+    told = log[4]["data"]
+    assert (told["message"], told["progress_percentage"]) == ("Half way.", 50)
+    assert told["tool_call_id"] == log[3]["data"]["tool_call_id"]
+    assert log[2]["data"]["progress_percentage"] == 0
+
+
+async def test_a_thread_of_the_agents_own_sees_that_the_run_was_told_to_stop(workshop):
+    seen = []
+
+    async def execute(context):
+        seen.append(context.cancelled)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            seen.append(context.cancelled)
+
+    await workshop.run(execute, timeout=0.5)
+
+    assert seen == [False, True]
+
+
+async def speak(context, stream, step) -> str:
+    """Does one step and returns what it adds to the answer."""
+    match step:
+        case None:
+            await stream.flush()
+        case "think":
+            await context.think("Hm.")
+        case "tool":
+            await context.tools.call("nothing")
+        case "wait":
+            await asyncio.sleep(0.04)
+        case text:
+            await stream.write(text)
+            return str(text.encode("utf-8", "replace").decode())
+    return ""
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.text(max_size=20),
+            st.just("x" * COALESCE_CHARACTERS),
+            st.sampled_from([None, "think", "tool", "wait"]),
+        ),
+        max_size=8,
+    )
+)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_an_agent_does_in_between_the_pieces_join_to_its_answer(transactional_db, steps):
+    async def execute(context):
+        async with context.stream() as stream:
+            return "".join([await speak(context, stream, step) for step in steps])
+
+    def nothing() -> None: ...
+
+    async def run():
+        shop = Workshop()
+        try:
+            return await shop.run(execute, tools=[nothing])
+        finally:
+            await shop.close()
+
+    log = asyncio.run(run())
+
+    assert "".join(part["delta"] for part in partials(log)) == log[-1]["data"]["result"]["output"]

@@ -10,9 +10,11 @@ from msgspec.structs import replace
 
 from agents.core import CANCELLED, LOST
 from agents.database import in_database
+from agents.desk import Desk
 from agents.errors import AgentError, ToolError, UnknownExecution
 from agents.leases import EXPIRED, claim_stalled
 from agents.models import AgentExecution
+from agents.runner import RemoteRunner
 from agents.tiers import TIERS
 from tests.runs import LEASE, Workshop, make_terms, make_user, read_log, read_run, read_transitions, until
 
@@ -383,7 +385,7 @@ async def test_the_next_attempt_tells_of_the_recovery_and_goes_on_in_the_log(wor
     workshop.add_agent(execute, tools=[hang])
     first = await workshop.claim()
     stop = asyncio.get_running_loop().create_future()
-    running = asyncio.create_task(workshop.core.execute(first, stop))
+    running = asyncio.create_task(workshop.core.execute(first, stop, Desk(RemoteRunner())))
     await until(lambda: [f["type"] for f in workshop.bridge.frames(first.run.run_id)][-1:] == ["tool_executing"])
     running.cancel()
     await asyncio.wait([running])
@@ -477,6 +479,7 @@ async def test_a_run_past_its_deadline_is_over_before_its_agent_begins(workshop)
 
     workshop.add_agent(execute)
     claim = replace(await workshop.claim(), deadline_at=datetime.now(UTC) - timedelta(seconds=1))
+    await in_database(AgentExecution.objects.filter(pk=claim.run.pk).update, deadline_at=claim.deadline_at)
 
     check(await workshop.execute(claim), "timed_out", "timed_out")
     assert called == []

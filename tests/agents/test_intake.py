@@ -4,10 +4,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, User
 
+from agents.agreement import Agreement, Quota
 from agents.breaker import Breaker
 from agents.database import in_database
 from agents.errors import AgentUnavailable, InvalidMessage, NotFound, RequestIdReused, UnknownAgent
-from agents.intake import Intake, Quota
+from agents.intake import Intake
 from agents.models import AgentExecution, Thread
 from agents.runs import RunRequest
 from agents.tiers import TIERS
@@ -29,6 +30,9 @@ class ListedRunner:
     def cancel(self, run_id: str) -> None:
         self.cancelled.append(run_id)
 
+    def ring(self, run_id: str) -> None:
+        pass
+
 
 @pytest.fixture
 def runner() -> ListedRunner:
@@ -43,14 +47,13 @@ def intake(workshop: Workshop, runner: ListedRunner) -> Intake:
     workshop.add_agent(execute, "quick", timeout=5.0)
     workshop.add_agent(execute, "restartable", restartable=True)
     workshop.add_agent(execute, "free_to_fail", breaker=False)
-    return Intake(
+    agreement = Agreement(
         registry=workshop.registry,
-        tracker=workshop.tracker,
-        runner=runner,
         tiers=TIERS,
         quota=Quota(running=2, live=3, default_tier="free"),
         breaker=Breaker(failures=2, window=60, cooldown=3600),
     )
+    return Intake(agreement=agreement, tracker=workshop.tracker, runner=runner)
 
 
 @pytest.fixture

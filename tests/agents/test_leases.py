@@ -231,8 +231,8 @@ def test_progress_is_what_earlier_attempts_left_open(ada):
     frames = [
         ("agent_started", "{}"),
         ("agent_thinking", "{}"),
-        ("tool_executing", '{"tool_call_id":"tool_1","tool_name":"echo"}'),
-        ("tool_executing", '{"tool_call_id":"tool_2","tool_name":"sleep"}'),
+        ("tool_executing", '{"tool_call_id":"tool_1","tool_name":"echo","arguments":{}}'),
+        ("tool_executing", '{"tool_call_id":"tool_2","tool_name":"sleep","arguments":{}}'),
         ("tool_completed", '{"tool_call_id":"tool_1"}'),
         ("partial_result", '{"delta":"Hel"}'),
         ("agent_thinking", "{}"),

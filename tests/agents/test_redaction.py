@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.redaction import REDACTED, is_secret_key, redact
+from agents.redaction import REDACTED, is_secret_key, redact, restore
 
 SECRET = (
     "password Password PASSWORD user_password passwd secret client_secret clientSecret SECRET_KEY apikey apiKey APIKey"
@@ -76,3 +76,24 @@ def test_a_needle_under_a_secret_key_never_survives(value, key):
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=4), max_leaves=10))
 def test_a_value_without_keys_is_not_changed(value):
     assert redact(value) == value
+
+
+def test_secrets_that_were_left_as_they_were_are_put_back():
+    original = {"token": "t0", "a": [{"password": "p0", "b": 1}], "note": "x"}
+    shown = redact(original)
+    assert isinstance(shown, dict)
+
+    assert restore(shown, original) == original
+    assert restore({"token": "mine", "note": "[redacted]"}, original) == {"token": "mine", "note": "[redacted]"}
+    assert restore({"a": [{"password": "[redacted]"}], "token": "[redacted]"}, {"a": 1}) == {
+        "a": [{"password": "[redacted]"}],
+        "token": "[redacted]",
+    }
+
+
+@given(st.dictionaries(st.text(max_size=3) | st.sampled_from(SECRET), json_values, max_size=5))
+def test_what_a_person_leaves_as_it_is_becomes_the_original(value):
+    shown = redact(value)
+    assert isinstance(shown, dict)
+
+    assert restore(shown, value) == value

@@ -4,6 +4,7 @@ import pytest
 
 from agents.library.scripted import Scripted, Step, _is_restartable, _read_script, echo, fail, sleep
 from agents.runs import RunRequest
+from tests.agents.crew import crew_of
 from tests.runs import make_terms
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,6 +42,22 @@ async def test_steps_are_done_in_their_order(script):
     assert log[4]["data"]["result"] == {"a": [1]}
     assert "".join(frame["data"]["delta"] for frame in log if frame["type"] == "partial_result") == "Hello"
     assert log[-1]["data"]["result"]["output"] == {"b": 2}
+
+
+async def test_children_are_runs_of_other_agents(workshop):
+    workshop.registry.register_agent_safely("scripted", Scripted, tools=[echo, sleep, fail], streaming=True)
+    child = {"child": "scripted", "message": "Hi.", "params": {"script": [{"return": 1}]}}
+    bad = {"child": "scripted", "params": {"script": [{"raise": "oops"}]}}
+    async with crew_of(workshop) as crew:
+        crew.start()
+        caught = [{"children": [child, bad], "catch": True}, bad | {"catch": True}, child, {"return": "done"}]
+        log = await crew.run("scripted", params={"script": caught})
+        failed = await crew.run("scripted", params={"script": [{"children": [child, bad]}]})
+        children = await crew.children_of(log[0]["run_id"])
+
+    assert log[-1]["data"]["result"]["output"] == "done"
+    assert [one.status for one in children] == ["completed", "failed", "failed", "completed"]
+    assert failed[-1]["data"]["error"]["code"] == "child_failed"
 
 
 async def test_emit_makes_so_many_events_of_that_size(script):

@@ -78,6 +78,16 @@ BAD_FRAMES: dict[str, tuple[str | bytes, str, str | None]] = {
     "cancel a number": ('{"type": "cancel_run", "run_id": 1}', "invalid_message", "run_id"),
     "cancel an unknown run": (f'{{"type": "cancel_run", "run_id": "{UNKNOWN_RUN}"}}', "not_found", "run_id"),
     "cancel a thread": (f'{{"type": "cancel_run", "run_id": "{UNKNOWN_THREAD}"}}', "not_found", "run_id"),
+    "answer an unknown approval": (
+        f'{{"type": "resolve_approval", "run_id": "{UNKNOWN_RUN}", "approval_id": "a", "decision": "approve"}}',
+        "not_found",
+        "approval_id",
+    ),
+    "answer neither yes nor no": (
+        f'{{"type": "resolve_approval", "run_id": "{UNKNOWN_RUN}", "approval_id": "a", "decision": "maybe"}}',
+        "invalid_message",
+        "decision",
+    ),
     "cancel nonsense": ('{"type": "cancel_run", "run_id": "\\u0000\'; --"}', "not_found", "run_id"),
     "resume without cursors": ('{"type": "resume"}', "invalid_message", "cursors"),
     "resume with a list": ('{"type": "resume", "cursors": []}', "invalid_message", "cursors"),

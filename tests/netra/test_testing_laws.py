@@ -142,6 +142,24 @@ class TestEvents:
         ends = event(3, "tool_completed", tool_call_id="call_2")
         require_broken("without an end: .'call_1'", laws.require_paired, [*begun, ends])
 
+    @pytest.mark.parametrize(
+        ("types", "sentence"),
+        [
+            (["approval_requested"], "Approvals without an end: .'approval_1'"),
+            (["approval_resolved"], "approval_1 is resolved, but was not requested"),
+            (["approval_requested", "approval_resolved", "approval_resolved"], "approval_1 is resolved twice"),
+        ],
+    )
+    def test_approvals_that_are_no_pair(self, types: Sequence[str], sentence: str):
+        events = [event(seq, type_, approval_id="approval_1") for seq, type_ in enumerate(types, 1)]
+
+        require_broken(sentence, laws.require_answered, events)
+
+    def test_an_approval_may_be_told_again(self):
+        types = ["approval_requested", "approval_requested", "approval_resolved"]
+
+        laws.require_answered([event(seq, type_, approval_id="a") for seq, type_ in enumerate(types, 1)])
+
 
 class TestView:
     def test_a_view_that_is_the_log(self):

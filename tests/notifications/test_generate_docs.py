@@ -160,6 +160,7 @@ MESSAGES: list[protocol.ServerMessage] = [
     ),
     protocol.RunAccepted(request_id="r", run_id="run_a", thread_id="thread_a", duplicate=False, queue_position=0),
     protocol.CancelAccepted(run_id="run_a", status="running"),
+    protocol.ApprovalAccepted(run_id="run_a", approval_id="approval_a", decision="rejected"),
     protocol.CaughtUp(id=None, runs={"run_a": 3}),
     protocol.Gap(run_id="run_a", missed_from=1, missed_to=7, snapshot=SNAPSHOT),
     protocol.Head(runs={}),
@@ -173,6 +174,10 @@ EVENTS: list[events.Event] = [
     events.ToolProgress(tool_call_id="tool_a", message="half"),
     events.ToolCompleted(tool_call_id="tool_a", tool_name="echo", status="success", duration_ms=1.5, result=[1]),
     events.PartialResult(message_id="msg_a", delta="Hi", is_complete=True),
+    events.ApprovalRequested(
+        approval_id="approval_a", reason="Shall I?", tool_name=None, arguments={"to": "bob"}, expires_at=NOW
+    ),
+    events.ApprovalResolved(approval_id="approval_a", decision="expired", arguments=None),
     events.RunRecovered(attempt=2, reason="The worker died."),
     events.AgentCompleted(
         status="failed", result=RESULT, error=events.Problem("boom", "It failed."), execution_time_ms=3.5

@@ -14,6 +14,7 @@ from notifications.protocol import (
     Ack,
     CancelRun,
     Ping,
+    ResolveApproval,
     Resume,
     StartAgent,
     encode,
@@ -46,6 +47,10 @@ def without(message: dict[str, Any], field: str) -> dict[str, Any]:
             ),
         ),
         ({"type": "cancel_run", "run_id": "run_1"}, CancelRun(run_id="run_1")),
+        (
+            {"type": "resolve_approval", "run_id": "r", "approval_id": "a", "decision": "reject", "comment": "No."},
+            ResolveApproval(run_id="r", approval_id="a", decision="reject", comment="No."),
+        ),
         ({"type": "resume", "cursors": {"run_1": 0}, "id": "x"}, Resume(cursors={"run_1": 0}, id="x")),
         (RESUME, Resume(cursors={})),
         ({"type": "ack", "cursors": {"run_1": 5}}, Ack(cursors={"run_1": 5})),
@@ -105,6 +110,12 @@ def test_what_is_no_object_is_no_message(raw):
         (START | {"on_bussy": "reject"}, "on_bussy"),
         (START | {"user_id": "1"}, "user_id"),
         ({"type": "cancel_run"}, "run_id"),
+        ({"type": "resolve_approval", "run_id": "r", "approval_id": "a", "decision": "maybe"}, "decision"),
+        ({"type": "resolve_approval", "run_id": "r", "decision": "approve"}, "approval_id"),
+        (
+            {"type": "resolve_approval", "run_id": "r", "approval_id": "a", "decision": "reject", "arguments": [1]},
+            "arguments",
+        ),
         ({"type": "cancel_run", "run_id": 1}, "run_id"),
         ({"type": "resume"}, "cursors"),
         ({"type": "resume", "cursors": []}, "cursors"),
@@ -243,9 +254,9 @@ json_values = st.recursive(
     max_leaves=8,
 )
 fields = st.sampled_from(
-    "type request_id agent message thread_id params timeout on_busy run_id cursors id x".split()
+    "type request_id agent message thread_id params timeout on_busy run_id approval_id decision cursors id x".split()
 ) | st.text(max_size=5)
-types = st.sampled_from(["start_agent", "cancel_run", "resume", "ack", "ping"])
+types = st.sampled_from(["start_agent", "cancel_run", "resolve_approval", "resume", "ack", "ping"])
 
 
 def is_answer(reading: protocol.Reading) -> bool:

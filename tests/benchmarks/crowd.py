@@ -85,9 +85,7 @@ class Crowd:
 
     async def end_runs(self) -> None:
         """Returns when each socket has seen that each run of its user has ended."""
-        for first in self._firsts:
-            for run_id in first.taken:
-                first.send(type="cancel_run", run_id=run_id)
+        await self._at_the_door(first.cancel_runs for first in self._firsts)
         await _all(member.see_ends() for member in self.members)
 
     def leave(self) -> None:

@@ -88,11 +88,19 @@ class Member(asyncio.Protocol):
     async def start_run(self, script: Sequence[Mapping[str, object]]) -> None:
         """Asks for a run until it is accepted."""
         request = {"request_id": uuid.uuid4().hex, "agent": "scripted", "message": "Go.", "params": {"script": script}}
+        await self._ask("run_accepted", type="start_agent", **request)
+
+    async def cancel_runs(self) -> None:
+        """Asks for the end of each run that it knows until that is accepted."""
+        for run_id in self.taken:
+            await self._ask("cancel_accepted", type="cancel_run", run_id=run_id)
+
+    async def _ask(self, answer: str, **message: Any) -> None:
         while True:
-            accepted = self._expect("run_accepted")
-            self.send(type="start_agent", **request)
+            answered = self._expect(answer)
+            self.send(**message)
             try:
-                return await accepted
+                return await answered
             except ConnectionAbortedError:
                 self.refused += 1
                 self._fault = None

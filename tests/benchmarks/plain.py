@@ -31,7 +31,7 @@ LOSES_NOTHING = 1_000_000
 GROUP = "plain.user.1"
 SENT_AT_ONCE = 100
 
-_layer = channel_layer("REDIS_URL")
+_layer = channel_layer("REDIS_URL", secret_key=GROUP)
 if "InMemory" in _layer["BACKEND"]:
     _layer["CONFIG"]["capacity"] = LOSES_NOTHING
 settings.configure(CHANNEL_LAYERS={"default": _layer})

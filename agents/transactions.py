@@ -5,19 +5,27 @@ Functions are sync and take and return plain values; agents.database calls them 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import cache, lru_cache
 from typing import Any
 
+import msgspec
 from django.db import connection, transaction
 from django.db.models import Model
 
-from agents.events import Frame
 from agents.models import LIVE_STATUSES, AgentExecution, ExecutionEvent, PhaseTransition
 from agents.notices import notice_ring
 from agents.runs import RunWrite
 
 _ADVANCE_COLUMNS = ("status", "phase", "last_seq", "phase_count", "last_progress_at", "started_at")
+_EVENT_COLUMNS = ("execution_id", "seq", "type", "frame", "at")
+_TRANSITION_COLUMNS = ("execution_id", "ordinal", "from_phase", "to_phase", "at", "duration_ms", "event_seq")
+_FENCE = (
+    "e.attempt = v.attempt AND e.last_seq = v.expected_seq AND e.phase_count = v.expected_phase_count"
+    f" AND e.status IN ({', '.join(map(repr, LIVE_STATUSES))})"
+)
+"""What a run must still be for its writer's rows to be written."""
 
 
 def commit(writes: Sequence[RunWrite]) -> set[int]:
@@ -27,13 +35,16 @@ def commit(writes: Sequence[RunWrite]) -> set[int]:
     and it has not ended; of a fenced run nothing is written. Writing the same again after a lost answer is harmless.
     Raises django.db.Error when the database refuses; then nothing at all is written.
     """
-    with transaction.atomic():
-        _lock([write.run.pk for write in writes])
-        advanced = _advance([write for write in writes if write.state.outcome is None])
-        advanced |= {write.run.pk for write in writes if write.state.outcome is not None and _end(write)}
-        written = [write for write in writes if write.run.pk in advanced]
-        _insert_events([(write.run.pk, frame) for write in written for frame in write.frames])
-        _insert_transitions(written)
+    live = [write for write in writes if write.state.outcome is None]
+    ends = [write for write in writes if write.state.outcome is not None]
+    at_once = connection.vendor == "postgresql"
+    with nullcontext() if at_once and not ends else transaction.atomic():
+        if ends:
+            _lock([write.run.pk for write in writes])
+        advanced = _write_live_at_once(live) if at_once else _write_live(live)
+        ended = [write for write in ends if _end(write)]
+        _insert_rows(ended)
+        advanced |= {write.run.pk for write in ended}
         missed = [write for write in writes if write.run.pk not in advanced]
         return {write.run.pk for write in missed if not _is_committed(write)}
 
@@ -44,6 +55,78 @@ def _lock(keys: Sequence[int]) -> None:
         table = AgentExecution._meta.db_table
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT id FROM {table} WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [list(keys)])
+
+
+def _write_live_at_once(writes: Sequence[RunWrite]) -> set[int]:
+    """Moves live runs on, with their events and transitions, and returns the keys of those that were still ours.
+
+    For PostgreSQL: one statement, which is a transaction by itself, so one round trip; and its rows are three texts of
+    JSON, which cost a tenth of what thousands of parameters do, here and there.
+    """
+    if not writes:
+        return set()
+    runs = [
+        {
+            "id": write.run.pk,
+            "attempt": write.run.attempt,
+            "expected_seq": write.expected_seq,
+            "expected_phase_count": write.expected_phase_count,
+            "status": write.state.status,
+            "phase": write.state.phase,
+            "last_seq": write.state.last_seq,
+            "phase_count": write.state.phase_count,
+            "last_progress_at": write.state.last_progress_at,
+            "started_at": write.state.started_at,
+        }
+        for write in writes
+    ]
+    events = [
+        {"execution_id": write.run.pk, "seq": frame.seq, "type": frame.type, "frame": frame.text, "at": frame.at}
+        for write in writes
+        for frame in write.frames
+    ]
+    transitions = [
+        {"execution_id": write.run.pk, **msgspec.structs.asdict(step)} for write in writes for step in write.transitions
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_at_once_sql(), [msgspec.json.encode(rows).decode() for rows in (runs, events, transitions)])
+        return {row[0] for row in cursor.fetchall()}
+
+
+@cache
+def _at_once_sql() -> str:
+    run, event, transition = (
+        _recordset(
+            AgentExecution, ("id", "attempt", *_ADVANCE_COLUMNS), expected_seq="int", expected_phase_count="int"
+        ),
+        _recordset(ExecutionEvent, _EVENT_COLUMNS),
+        _recordset(PhaseTransition, _TRANSITION_COLUMNS),
+    )
+    table = AgentExecution._meta.db_table
+    sets = ", ".join(f"{column} = v.{column}" for column in _ADVANCE_COLUMNS)
+    return (
+        f"WITH v AS MATERIALIZED (SELECT * FROM {run}),"
+        f" ours AS MATERIALIZED (SELECT id FROM {table} WHERE id IN (SELECT id FROM v) ORDER BY id FOR NO KEY UPDATE),"
+        f" advanced AS (UPDATE {table} AS e SET {sets} FROM v JOIN ours USING (id) WHERE e.id = v.id AND {_FENCE}"
+        f" RETURNING e.id),"
+        f" events AS (INSERT INTO {_into(ExecutionEvent, _EVENT_COLUMNS)}"
+        f" SELECT n.* FROM {event} AS n JOIN advanced ON advanced.id = n.execution_id),"
+        f" transitions AS (INSERT INTO {_into(PhaseTransition, _TRANSITION_COLUMNS)}"
+        f" SELECT n.* FROM {transition} AS n JOIN advanced ON advanced.id = n.execution_id)"
+        " SELECT id FROM advanced"
+    )
+
+
+def _recordset(model: type[Model], columns: Sequence[str], **others: str) -> str:
+    types = {column: str(model._meta.get_field(column).db_type(connection)) for column in columns} | others
+    return f"(SELECT * FROM json_to_recordset(%s) AS r({', '.join(map(' '.join, types.items()))}))"
+
+
+def _write_live(writes: Sequence[RunWrite]) -> set[int]:
+    """As `_write_live_at_once`, for SQLite, where nothing is a round trip."""
+    advanced = _advance(writes)
+    _insert_rows([write for write in writes if write.run.pk in advanced])
+    return advanced
 
 
 def _advance(writes: Sequence[RunWrite]) -> set[int]:
@@ -65,16 +148,12 @@ def _advance(writes: Sequence[RunWrite]) -> set[int]:
 @lru_cache(maxsize=512)
 def _advance_sql(rows: int) -> str:
     columns = ("id", "attempt", "last_seq", "phase_count", *_ADVANCE_COLUMNS)
-    row = _row(AgentExecution, columns)
-    live = ", ".join(f"'{status}'" for status in LIVE_STATUSES)
     sets = ", ".join(f"{column} = v.new_{column}" for column in _ADVANCE_COLUMNS)
     news = ", ".join(f"new_{column}" for column in _ADVANCE_COLUMNS)
     return (
-        f"WITH v(pk, expected_attempt, expected_seq, expected_phase_count, {news})"
-        f" AS (VALUES {', '.join([row] * rows)})"
-        f" UPDATE {AgentExecution._meta.db_table} AS e SET {sets} FROM v"
-        " WHERE e.id = v.pk AND e.attempt = v.expected_attempt AND e.last_seq = v.expected_seq"
-        f" AND e.phase_count = v.expected_phase_count AND e.status IN ({live})"
+        f"WITH v(pk, attempt, expected_seq, expected_phase_count, {news})"
+        f" AS (VALUES {_rows(columns, rows)})"
+        f" UPDATE {AgentExecution._meta.db_table} AS e SET {sets} FROM v WHERE e.id = v.pk AND {_FENCE}"
         " RETURNING id"
     )
 
@@ -122,43 +201,37 @@ def _is_committed(write: RunWrite) -> bool:
     ).exists()
 
 
-def _insert_events(rows: Sequence[tuple[int, Frame]]) -> None:
-    """One statement for all: executemany would give up and take the interpreter's lock once a row."""
+def _insert_rows(writes: Sequence[RunWrite]) -> None:
+    """Events and transitions, one statement for each: executemany would give up and take the interpreter's lock once a
+    row."""
     adapt = connection.ops.adapt_datetimefield_value
-    parameters: list[Any] = []
-    for pk, frame in rows:
-        parameters += (pk, frame.seq, frame.type, frame.text, adapt(frame.at))
-    _insert(ExecutionEvent, ("execution_id", "seq", "type", "frame", "at"), len(rows), parameters)
-
-
-def _insert_transitions(writes: Iterable[RunWrite]) -> None:
-    adapt = connection.ops.adapt_datetimefield_value
-    parameters: list[Any] = []
-    count = 0
+    events: list[Any] = []
+    transitions: list[Any] = []
     for write in writes:
+        for frame in write.frames:
+            events += (write.run.pk, frame.seq, frame.type, frame.text, adapt(frame.at))
         for step in write.transitions:
-            parameters += (write.run.pk, step.ordinal, step.from_phase.value, step.to_phase.value)
-            parameters += (adapt(step.at), step.duration_ms, step.event_seq)
-            count += 1
-    columns = ("execution_id", "ordinal", "from_phase", "to_phase", "at", "duration_ms", "event_seq")
-    _insert(PhaseTransition, columns, count, parameters)
+            transitions += (write.run.pk, step.ordinal, step.from_phase.value, step.to_phase.value)
+            transitions += (adapt(step.at), step.duration_ms, step.event_seq)
+    _insert(ExecutionEvent, _EVENT_COLUMNS, events)
+    _insert(PhaseTransition, _TRANSITION_COLUMNS, transitions)
 
 
-def _insert(model: type[Model], columns: tuple[str, ...], rows: int, parameters: Sequence[Any]) -> None:
-    if rows:
+def _insert(model: type[Model], columns: tuple[str, ...], parameters: Sequence[Any]) -> None:
+    if parameters:
         with connection.cursor() as cursor:
-            cursor.execute(_insert_sql(model, columns, rows), parameters)
+            cursor.execute(_insert_sql(model, columns, len(parameters) // len(columns)), parameters)
 
 
 @lru_cache(maxsize=2048)
 def _insert_sql(model: type[Model], columns: tuple[str, ...], rows: int) -> str:
-    values = ", ".join([f"({', '.join(['%s'] * len(columns))})"] * rows)
-    return f"INSERT INTO {model._meta.db_table} ({', '.join(columns)}) VALUES {values}"
+    return f"INSERT INTO {_into(model, columns)} VALUES {_rows(columns, rows)}"
 
 
-def _row(model: type[Model], columns: Sequence[str]) -> str:
-    """Placeholders for one row of a VALUES list; PostgreSQL needs to be told their types, SQLite must not be."""
-    if connection.vendor == "sqlite":
-        return f"({', '.join(['%s'] * len(columns))})"
-    types = [model._meta.get_field(column).db_type(connection) for column in columns]
-    return f"({', '.join(f'CAST(%s AS {type_})' for type_ in types)})"
+def _into(model: type[Model], columns: Sequence[str]) -> str:
+    return f"{model._meta.db_table} ({', '.join(columns)})"
+
+
+def _rows(columns: Sequence[str], rows: int) -> str:
+    """Placeholders of a VALUES list."""
+    return ", ".join([f"({', '.join(['%s'] * len(columns))})"] * rows)

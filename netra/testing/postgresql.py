@@ -36,7 +36,7 @@ SETTINGS: Final = {
 
 
 class PostgresqlServer(Server):
-    """`url` names a database to look around in; tests get theirs from `create_database`.
+    """`url` names a database to look around in; tests get theirs from `create_database`. `settings` go before SETTINGS.
 
     PostgreSQL refuses to run as root; for root it runs as nobody, from a copy that nobody may read.
     """
@@ -45,8 +45,9 @@ class PostgresqlServer(Server):
     stop_signal = signal.SIGINT  # ends sessions, and waits for none
     death_signal = signal.SIGQUIT  # ends at once, and takes its children with it
 
-    def __init__(self, given: str = "") -> None:
+    def __init__(self, given: str = "", **settings: str) -> None:
         super().__init__(given)
+        self._settings = SETTINGS | settings
         self._is_root = os.geteuid() == 0
 
     @property
@@ -81,7 +82,7 @@ class PostgresqlServer(Server):
             raise RuntimeError(f"initdb failed:\n{self.log.read_text()}")
 
     def command(self) -> Sequence[str]:
-        settings = [option for name, value in SETTINGS.items() for option in ("-c", f"{name}={value}")]
+        settings = [option for name, value in self._settings.items() for option in ("-c", f"{name}={value}")]
         return [
             str(self._program("postgres")),
             "-D",

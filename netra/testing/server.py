@@ -39,10 +39,13 @@ FAULT: Final = re.compile(r"\bfault\W+(drop|duplicate|reorder|delay)\b")
 MAKE_USERS: Final = """
 import json
 from django.contrib.auth import get_user_model
+from django.db import transaction
 from notifications.credentials import issue
 from notifications.models import AccessToken
-users = [get_user_model().objects.create_user(name) for name in {names!r}]
-print(json.dumps([[user.username, str(user.pk), issue(user, AccessToken.Kind.API_TOKEN)] for user in users]))
+with transaction.atomic():
+    users = [get_user_model().objects.create_user(name) for name in {names!r}]
+    tokens = [issue(user, AccessToken.Kind.API_TOKEN) for user in users]
+print(json.dumps([[user.username, str(user.pk), token] for user, token in zip(users, tokens)]))
 """
 
 

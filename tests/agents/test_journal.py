@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from django.db import OperationalError, connection, connections
@@ -293,13 +293,22 @@ async def lose_next_answer(workshop: Workshop, *, after: Callable[[], None] = la
             return
         really_commit = wrapper._commit  # type: ignore[attr-defined]
 
-        def commit() -> None:
+        def lose_answer() -> NoReturn:
             del wrapper.__dict__["_commit"]
-            really_commit()
+            wrapper.execute_wrappers.remove(execute)
             after()
             raise OperationalError("server closed the connection unexpectedly")
 
+        def commit() -> None:
+            really_commit()
+            lose_answer()
+
+        def execute(really_execute: Callable[..., Any], *arguments: Any) -> Any:
+            answer = really_execute(*arguments)
+            return answer if wrapper.in_atomic_block else lose_answer()
+
         wrapper.__dict__["_commit"] = commit
+        wrapper.execute_wrappers.append(execute)  # a statement outside of a transaction is one by itself
 
     await workshop.in_journal(prepare)
 

@@ -11,21 +11,27 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from tests.benchmarks import measures, report
+from netra.testing.postgresql import PostgresqlServer
+from netra.testing.redis import RedisServer
+from tests.benchmarks import measures, multitude, report
 from tests.benchmarks.crowd import allow_files
 from tests.benchmarks.measures import Numbers
-from tests.benchmarks.subjects import Bare, Netra, Plain, Subject
+from tests.benchmarks.subjects import Bare, Netra, NetraInSeveral, Plain, Pubsub, Subject
 from tests.benchmarks.wire import Lost
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is measured; `events` are emitted by one run, and by `runs` runs together; `crowd` sockets come back."""
+    """How much is measured; `events` are emitted by one run, and by `runs` runs together; `crowd` sockets come back.
+
+    `starts` runs do nothing; `multitude` runs go on at once for so many seconds.
+    """
 
     rounds: int
     events: int
@@ -34,10 +40,37 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     paced_events: int
     sockets: int
     crowd: int
+    starts: int
+    multitude: int
+    seconds: float
 
 
-FULL = Work(rounds=5, events=10_000, runs=20, rate=1000, paced_events=2000, sockets=500, crowd=2000)
-QUICK = Work(rounds=1, events=2000, runs=20, rate=1000, paced_events=1000, sockets=100, crowd=200)
+FULL = Work(
+    rounds=5,
+    events=10_000,
+    runs=20,
+    rate=1000,
+    paced_events=2000,
+    sockets=500,
+    crowd=2000,
+    starts=500,
+    multitude=1000,
+    seconds=5.0,
+)
+QUICK = Work(
+    rounds=1,
+    events=2000,
+    runs=20,
+    rate=1000,
+    paced_events=1000,
+    sockets=100,
+    crowd=200,
+    starts=100,
+    multitude=100,
+    seconds=2.0,
+)
+DURABLE = {"fsync": "on", "full_page_writes": "on"}
+"""What tests do without: a commit is on the disk."""
 
 
 def main() -> int:
@@ -67,41 +100,46 @@ def main() -> int:
 
 def run(work: Work) -> list[dict[str, Numbers]]:
     """Subject, then measure, for each round; within a round the subjects take turns, so that noise hits all alike."""
-    with tempfile.TemporaryDirectory(prefix="netra-bench-") as name:
-        folder = Path(name)
-        netra, others = Netra(folder), [Plain(folder), Bare(folder)]
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="netra-bench-")))
+        database, redis = stack.enter_context(PostgresqlServer("", **DURABLE)), stack.enter_context(RedisServer())
+        urls = {"DATABASE_URL": database.create_database(), "REDIS_URL": redis.url}
+        netras = [Netra(folder / "netra"), NetraInSeveral(folder / "many", **urls)]
+        others = [Plain(folder), Pubsub(folder, REDIS_URL=redis.url), Bare(folder)]
         rounds = []
         for number in range(1, work.rounds + 1):
-            rounds.append(measure(netra, others, work))
+            rounds.append(measure(netras, others, work))
             rates = ", ".join(f"{name} {of['one_run.events_per_s']:,.0f}" for name, of in rounds[-1].items())
             print(f"round {number} of {work.rounds}: {rates} events/s", flush=True)
         return rounds
 
 
-def measure(netra: Netra, others: Sequence[Subject], work: Work) -> dict[str, Numbers]:
-    subjects = [netra, *others]
+def measure(netras: Sequence[Netra], others: Sequence[Subject], work: Work) -> dict[str, Numbers]:
+    subjects = [*netras, *others]
+    numbers: dict[str, Numbers] = {subject.name: {} for subject in subjects}
+
+    def note(kind: str, measured: Sequence[Subject], ask: Callable[[Any], Numbers]) -> None:
+        for subject in measured:
+            numbers[subject.name] |= {f"{kind}.{name}": value for name, value in ask(subject).items()}
+
+    def idle(subject: Subject) -> Numbers:
+        subject.restart()  # memory that was freed before would be used again
+        measures.warm_up(subject)
+        return measures.idle_sockets(subject, sockets=work.sockets)
+
     with ExitStack() as stack:
         for subject in subjects:
             stack.enter_context(subject)
             measures.warm_up(subject)
-        numbers: dict[str, Numbers] = {subject.name: {} for subject in subjects}
-
-        def note(subject: Subject, kind: str, found: Numbers) -> None:
-            numbers[subject.name] |= {f"{kind}.{name}": value for name, value in found.items()}
-
-        for subject in subjects:
-            note(subject, "one_run", measures.throughput(subject, runs=1, events=work.events))
-        for subject in subjects:
-            note(subject, "many_runs", measures.throughput(subject, runs=work.runs, events=work.events))
-        for subject in subjects:
-            note(subject, "paced", measures.latency(subject, rate=work.rate, events=work.paced_events))
-        note(netra, "replay", measures.replay(netra))
-        for subject in subjects:
-            subject.restart()  # memory that was freed before would be used again
-            measures.warm_up(subject)
-            note(subject, "idle", measures.idle_sockets(subject, sockets=work.sockets))
-        note(netra, "crowd", measures.reconnect(netra, sockets=work.crowd))
-        return numbers
+        note("one_run", subjects, lambda of: measures.throughput(of, runs=1, events=work.events))
+        note("many_runs", subjects, lambda of: measures.throughput(of, runs=work.runs, events=work.events))
+        note("paced", subjects, lambda of: measures.latency(of, rate=work.rate, events=work.paced_events))
+        note("replay", netras, measures.replay)
+        note("starts", netras, lambda of: multitude.starts(of, runs=work.starts))
+        note("at_once", netras, lambda of: multitude.many_at_once(of, runs=work.multitude, seconds=work.seconds))
+        note("idle", subjects, idle)
+        note("crowd", netras, lambda of: measures.reconnect(of, sockets=work.crowd))
+    return numbers
 
 
 if __name__ == "__main__":

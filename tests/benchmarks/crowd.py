@@ -8,16 +8,16 @@ from __future__ import annotations
 import asyncio
 import random
 import resource
-import uuid
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
 
 from tests.benchmarks.member import Member
 
 PATIENCE_SECONDS = 120.0
 """For each stage; who is not there by then has been forgotten."""
 AT_THE_DOOR = 50
-"""Sockets that open at once while the crowd gathers; how they come back is what is measured."""
+"""Runs that are asked for, and sockets that open, at once before what is measured: how they come back."""
 OTHER_FILES = 500
 FORGETFULNESS = 6455
 """The seed of how much each client has when it is cut: the same in every round."""
@@ -27,33 +27,53 @@ _T = TypeVar("_T")
 class Crowd:
     """`tokens` are of so many users; each has `tabs` sockets, and runs that it asks for by the first of them."""
 
-    def __init__(self, url: str, tokens: Sequence[str], *, tabs: int) -> None:
+    def __init__(self, url: str, tokens: Sequence[str], *, tabs: int, member: type[Member] = Member) -> None:
         self._users: list[list[Member]] = []
         for token in tokens:
             texts: dict[bytes, bytes] = {}
-            self._users.append([Member(url, token, texts) for _ in range(tabs)])
+            self._users.append([member(url, token, texts) for _ in range(tabs)])
         self.members = [member for tabs_of_user in self._users for member in tabs_of_user]
+        self._firsts = [first for first, *_ in self._users]
 
-    async def start_runs(self, runs: int, *, events: int, script: list[dict[str, Any]]) -> None:
-        """Opens the first socket of each user; returns when it has seen so many events of its runs."""
-        firsts = [first for first, *_ in self._users]
-        await _all(first.connect() for first in firsts)
-        for first in firsts:
+    async def connect(self) -> None:
+        """Opens the first socket of each user, a few at a time."""
+        await self._at_the_door(first.enter for first in self._firsts)
+
+    async def start_runs(self, runs: int, *, events: int, script: Sequence[Mapping[str, object]]) -> None:
+        """Returns when the first socket of each user has seen so many events of its runs."""
+        await self._ask_for_runs(runs, script)
+        await _all(first.see(events) for first in self._firsts)
+
+    async def execute_runs(self, runs: int, *, script: Sequence[Mapping[str, object]]) -> None:
+        """Returns when the first socket of each user has seen that so many runs have ended."""
+        await self._ask_for_runs(runs, script)
+        await _all(first.see_ends(runs) for first in self._firsts)
+
+    async def _ask_for_runs(self, runs: int, script: Sequence[Mapping[str, object]]) -> None:
+        async def ask(first: Member) -> None:
             for _ in range(runs):
-                request = {"request_id": uuid.uuid4().hex, "agent": "scripted", "message": "Go."}
-                first.send(type="start_agent", **request, params={"script": script})
-        await _all(first.see(events) for first in firsts)
+                await first.start_run(script)
+
+        await self._at_the_door(partial(ask, first) for first in self._firsts)
+
+    async def _at_the_door(self, works: Iterable[Callable[[], Awaitable[None]]]) -> None:
+        doors = asyncio.Semaphore(AT_THE_DOOR)
+
+        async def enter(work: Callable[[], Awaitable[None]]) -> None:
+            async with doors:
+                await work()
+
+        await _all(enter(work) for work in works)
 
     async def gather(self) -> None:
         """Opens all other sockets, a few at a time, and brings them where the first of their user is."""
-        doors = asyncio.Semaphore(AT_THE_DOOR)
 
         async def enter(member: Member, first: Member) -> None:
-            async with doors:
-                member.taken = {run_id: [] for run_id in first.taken}
-                await member.come_back()
+            member.taken = {run_id: [] for run_id in first.taken}
+            await member.come_back()
 
-        await _all(enter(member, first) for first, *others in self._users for member in others)
+        pairs = [(other, first) for first, *others in self._users for other in others]
+        await self._at_the_door(partial(enter, *pair) for pair in pairs)
 
     async def reconnect(self) -> list[float]:
         """Cuts all sockets at once and has all come back at once; the seconds until each was caught up."""
@@ -65,9 +85,7 @@ class Crowd:
 
     async def end_runs(self) -> None:
         """Returns when each socket has seen that each run of its user has ended."""
-        for first, *_ in self._users:
-            for run_id in first.taken:
-                first.send(type="cancel_run", run_id=run_id)
+        await self._at_the_door(first.cancel_runs for first in self._firsts)
         await _all(member.see_ends() for member in self.members)
 
     def leave(self) -> None:

@@ -22,6 +22,7 @@ Numbers = dict[str, float]
 SETTLE_SECONDS = 0.3
 REPLAYS = 5
 REPLAYED_EVENTS = 300
+USERS_OF_CROWD = 50
 RUNS_OF_CROWD = 2
 EVENTS_BEFORE_CUT = 60
 SCRIPT_OF_CROWD: list[dict[str, object]] = [
@@ -53,17 +54,17 @@ def throughput(subject: Subject, *, runs: int, events: int) -> Numbers:
 
     Beside it what it cost the server: processor time per event, which a busy machine disturbs less, and memory.
     """
-    before = _memory(subject.pid, "VmRSS")
-    _forget_peak(subject.pid)
-    processor = _processor_seconds(subject.pid)
+    before = _memory(subject.pids, "VmRSS")
+    _forget_peak(subject.pids)
+    processor = _processor_seconds(subject.pids)
     seen = _emit(subject, runs=runs, events=events // runs, rate=None)
     seconds = max(event.arrived for event in seen) - min(event.emitted for event in seen)
     time.sleep(SETTLE_SECONDS)
     return {
         "events_per_s": len(seen) / seconds,
-        "processor_us": (_processor_seconds(subject.pid) - processor) / len(seen) * 1e6,
-        "memory_mb": (_memory(subject.pid, "VmRSS") - before) / 1e6,
-        "memory_peak_mb": (_memory(subject.pid, "VmHWM") - before) / 1e6,
+        "processor_us": (_processor_seconds(subject.pids) - processor) / len(seen) * 1e6,
+        "memory_mb": (_memory(subject.pids, "VmRSS") - before) / 1e6,
+        "memory_peak_mb": (_memory(subject.pids, "VmHWM") - before) / 1e6,
     }
 
 
@@ -98,25 +99,20 @@ def replay(netra: Netra) -> Numbers:
 
 
 def idle_sockets(subject: Subject, *, sockets: int) -> Numbers:
-    """Memory of the server for each socket on which nothing happens."""
-    before = _memory(subject.pid, "VmRSS")
+    """Memory of the web process for each socket on which nothing happens."""
+    before = _memory(subject.pids[:1], "VmRSS")
     with ExitStack() as stack:
         for _ in range(sockets):
             stack.enter_context(subject.connect_idle())
         time.sleep(SETTLE_SECONDS)
-        return {"socket_kib": (_memory(subject.pid, "VmRSS") - before) / sockets / 1024}
+        return {"socket_kib": (_memory(subject.pids[:1], "VmRSS") - before) / sockets / 1024}
 
 
 def reconnect(netra: Netra, *, sockets: int) -> Numbers:
     """Seconds until all of many sockets that were cut at once, in the middle of runs, have come back and caught up."""
-    crowd = Crowd(netra.ws_url, netra.tokens, tabs=sockets // len(netra.tokens))
+    crowd = Crowd(netra.ws_url, netra.tokens[:USERS_OF_CROWD], tabs=sockets // USERS_OF_CROWD)
     seconds = sorted(asyncio.run(_cut_and_return(crowd)))
-    events = 0
-    for run_id, takings in _by_run_of(crowd).items():
-        logged = netra.logged(run_id)
-        events += len(logged) * len(takings)
-        if any([text.decode() for text in taken] != logged for taken in takings):
-            raise Lost(f"after it had come back, a socket had not what the log has of {run_id}")
+    events = compare_with_log(netra, crowd, RUNS_OF_CROWD)
     return {
         "p50_s": seconds[len(seconds) // 2],
         "p99_s": seconds[len(seconds) * 99 // 100],
@@ -129,6 +125,7 @@ def reconnect(netra: Netra, *, sockets: int) -> Numbers:
 
 async def _cut_and_return(crowd: Crowd) -> list[float]:
     try:
+        await crowd.connect()
         await crowd.start_runs(RUNS_OF_CROWD, events=RUNS_OF_CROWD * EVENTS_BEFORE_CUT, script=SCRIPT_OF_CROWD)
         await crowd.gather()
         seconds = await crowd.reconnect()
@@ -138,12 +135,22 @@ async def _cut_and_return(crowd: Crowd) -> list[float]:
     return seconds
 
 
-def _by_run_of(crowd: Crowd) -> dict[str, list[list[bytes]]]:
+def compare_with_log(netra: Netra, crowd: Crowd, runs: int) -> int:
+    """How many events the sockets have taken together. Raises Lost when one has not what the log has."""
+    takings = _by_run_of(crowd, runs)
+    logged = netra.logged(list(takings))
+    for run_id, of_run in takings.items():
+        if any([text.decode() for text in taken] != logged[run_id] for taken in of_run):
+            raise Lost(f"a socket has not what the log has of {run_id}")
+    return sum(len(logged[run_id]) * len(of_run) for run_id, of_run in takings.items())
+
+
+def _by_run_of(crowd: Crowd, runs: int) -> dict[str, list[list[bytes]]]:
     """What each socket took of each run, by run."""
     takings: dict[str, list[list[bytes]]] = defaultdict(list)
     for member in crowd.members:
-        if len(member.taken) != RUNS_OF_CROWD:
-            raise Lost(f"a socket has seen {len(member.taken)} runs, not {RUNS_OF_CROWD}")
+        if len(member.taken) != runs:
+            raise Lost(f"a socket has seen {len(member.taken)} runs, not {runs}")
         for run_id, taken in member.taken.items():
             takings[run_id].append(taken)
     return takings
@@ -162,11 +169,12 @@ def _emit(subject: Subject, *, runs: int, events: int, rate: float | None) -> li
     by_run = _by_run(arrivals)
     if len(by_run) != runs:
         raise Lost(f"{subject.name}: {len(by_run)} runs were seen, not {runs}")
+    logged = subject.logged(list(by_run)) if isinstance(subject, Netra) else None
     asked: list[_Seen] = []
     for run_id, seen in by_run.items():
         if len(seen) != events + subject.first_seq:  # and the agent_completed
             raise Lost(f"{subject.name}: {len(seen)} events of {run_id} came, not {events + subject.first_seq}")
-        if isinstance(subject, Netra) and subject.logged(run_id) != [event.text.decode() for event in seen]:
+        if logged is not None and logged[run_id] != [event.text.decode() for event in seen]:
             raise Lost(f"the log of {run_id} is not what was seen live")
         asked += seen[subject.first_seq - 1 : -1]
     return asked
@@ -185,18 +193,18 @@ def _by_run(arrivals: Sequence[Arrival]) -> dict[str, list[_Seen]]:
     return by_run
 
 
-def _processor_seconds(pid: int) -> float:
-    """Of all its threads, in its own code and in the kernel's."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _processor_seconds(pids: Sequence[int]) -> float:
+    """Of all their threads, in their own code and in the kernel's."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+    return sum(int(of[11]) + int(of[12]) for of in fields) / os.sysconf("SC_CLK_TCK")
 
 
-def _memory(pid: int, field: str) -> float:
-    """Bytes: VmRSS is what the process holds now, VmHWM the most since `_forget_peak`."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith(f"{field}:"))
-    return float(line.split()[1]) * 1024
+def _memory(pids: Sequence[int], field: str) -> float:
+    """Bytes: VmRSS is what the processes hold now, VmHWM the most since `_forget_peak`."""
+    lines = [line for pid in pids for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
+    return sum(float(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
-def _forget_peak(pid: int) -> None:
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
+def _forget_peak(pids: Sequence[int]) -> None:
+    for pid in pids:
+        Path(f"/proc/{pid}/clear_refs").write_text("5")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -57,15 +59,21 @@ class Member(asyncio.Protocol):
 
     async def come_back(self) -> float:
         """Connects and resumes, however often it is sent away; returns when it was caught up, in loop time."""
+        await self._insist(self._resume)
+        return asyncio.get_running_loop().time()
+
+    async def enter(self) -> None:
+        """Connects, however often it is sent away."""
+        await self._insist(self.connect)
+
+    async def _insist(self, attempt: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                await self._resume()
+                return await attempt()
             except OSError:
                 self.refused += 1
                 self.leave()
                 await asyncio.sleep(random.uniform(0, RETRY_SECONDS))
-            else:
-                return asyncio.get_running_loop().time()
 
     async def _resume(self) -> None:
         cursors = {run_id: len(texts) for run_id, texts in self.taken.items()}
@@ -77,9 +85,30 @@ class Member(asyncio.Protocol):
         self.send(type="resume", cursors=cursors)
         await caught_up
 
-    async def see_ends(self) -> None:
-        """Returns when each run that it knows has ended."""
-        while len(self._ended) < len(self.taken):
+    async def start_run(self, script: Sequence[Mapping[str, object]]) -> None:
+        """Asks for a run until it is accepted."""
+        request = {"request_id": uuid.uuid4().hex, "agent": "scripted", "message": "Go.", "params": {"script": script}}
+        await self._ask("run_accepted", type="start_agent", **request)
+
+    async def cancel_runs(self) -> None:
+        """Asks for the end of each run that it knows until that is accepted."""
+        for run_id in self.taken:
+            await self._ask("cancel_accepted", type="cancel_run", run_id=run_id)
+
+    async def _ask(self, answer: str, **message: Any) -> None:
+        while True:
+            answered = self._expect(answer)
+            self.send(**message)
+            try:
+                return await answered
+            except ConnectionAbortedError:
+                self.refused += 1
+                self._fault = None
+                await asyncio.sleep(random.uniform(0, RETRY_SECONDS))
+
+    async def see_ends(self, runs: int = 0) -> None:
+        """Returns when each run that it knows has ended, and so many of them."""
+        while len(self._ended) < max(runs, len(self.taken)):
             await self._expect("agent_completed")
         if self._fault is not None:
             raise self._fault
@@ -94,6 +123,9 @@ class Member(asyncio.Protocol):
         self.leave()
         for texts in self.taken.values():
             del texts[forget.randrange(len(texts)) :]
+
+    def note(self, run_id: str, text: bytes) -> None:
+        """Called with each event that it takes."""
 
     def leave(self) -> None:
         if self._transport is not None:
@@ -154,6 +186,7 @@ class Member(asyncio.Protocol):
             self._fail(Lost(f"event {frame.seq} of {frame.run_id} was sent again, or in the wrong place"))
         elif frame.seq == len(taken) + 1:
             taken.append(self._texts.setdefault(text, text))
+            self.note(frame.run_id, text)
             if frame.type == "agent_completed":
                 self._ended.add(frame.run_id)
         elif self._is_caught_up:

@@ -2,12 +2,14 @@
 
 A Channels application of the usual kind, for a daphne of its own. The client sends {"runs", "events", "rate", "bytes"}
 and gets the events of so many runs. `/plain` sends each event to the group that the socket is in; `/bare` does
-nothing but make the frames and send them.
+nothing but make the frames and send them. With REDIS_URL the layer is Netra's Redis one; then `/pubsub` sends on what
+comes out of another process, `python -m tests.benchmarks.plain`, which has such orders as lines of its input.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
@@ -15,26 +17,24 @@ from typing import Any
 
 import msgspec
 from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.layers import get_channel_layer
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings
 from django.urls import path
 
 from agents.events import AgentThinking, Envelope, encode_frame
 from agents.ids import Prefix, new_id
+from netra.channel_layers import channel_layer
 
 LOSES_NOTHING = 1_000_000
 """The capacity of the layer: by default Channels keeps 100 messages and drops the others."""
 GROUP = "plain.user.1"
 SENT_AT_ONCE = 100
 
-settings.configure(
-    CHANNEL_LAYERS={
-        "default": {
-            "BACKEND": "channels.layers.InMemoryChannelLayer",
-            "CONFIG": {"capacity": LOSES_NOTHING, "expiry": 86_400},
-        }
-    }
-)
+_layer = channel_layer("REDIS_URL", secret_key=GROUP)
+if "InMemory" in _layer["BACKEND"]:
+    _layer["CONFIG"]["capacity"] = LOSES_NOTHING
+settings.configure(CHANNEL_LAYERS={"default": _layer})
 
 
 class Order(msgspec.Struct):
@@ -67,11 +67,15 @@ class Emitter(AsyncWebsocketConsumer):
 
 class PlainConsumer(Emitter):
     async def emit(self, order: Order) -> None:
-        async for text in _paced(order):
-            await self.channel_layer.group_send(GROUP, {"type": "run.event", "text": text})
+        await _send_each(self.channel_layer, order)
 
     async def run_event(self, message: dict[str, Any]) -> None:
         await self.send(text_data=message["text"])
+
+
+async def _send_each(layer: Any, order: Order) -> None:
+    async for text in _paced(order):
+        await layer.group_send(GROUP, {"type": "run.event", "text": text})
 
 
 class BareConsumer(Emitter):
@@ -115,4 +119,18 @@ def _frames(order: Order) -> Iterator[str]:
 
 plain: Any = PlainConsumer.as_asgi()
 bare: Any = BareConsumer.as_asgi()
-application = ProtocolTypeRouter({"websocket": URLRouter([path("plain", plain), path("bare", bare)])})
+application = ProtocolTypeRouter(
+    {"websocket": URLRouter([path("plain", plain), path("pubsub", plain), path("bare", bare)])}
+)
+
+
+async def produce() -> None:
+    """Carries out orders, one after the other, until there are no more."""
+    layer = get_channel_layer()
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        order = msgspec.json.decode(line, type=Order)
+        await asyncio.gather(*(_send_each(layer, order) for _ in range(order.runs)))
+
+
+if __name__ == "__main__":
+    asyncio.run(produce())

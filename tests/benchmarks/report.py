@@ -13,7 +13,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-PACKAGES = ("Django", "channels", "daphne", "Twisted", "autobahn", "msgspec", "websockets")
+PACKAGES = (
+    *("Django", "channels", "channels_redis", "redis", "psycopg", "daphne", "Twisted", "autobahn"),
+    *("msgspec", "websockets"),
+)
+SUBJECTS = {
+    "netra": "Netra, durable",
+    "many": "Netra with PostgreSQL, Redis, a worker",
+    "plain": "one group_send per event",
+    "pubsub": "the same by Redis, from another process",
+    "bare": "bare socket",
+}
+PAIRS = (("netra", "plain"), ("many", "pubsub"), ("netra", "bare"))
 
 Results = dict[str, dict[str, float]]
 """Medians: measure, then subject."""
@@ -36,6 +47,11 @@ ROWS = (
     Row("one_run.memory_peak_mb", "memory at the most in one run", "MB"),
     Row("idle.socket_kib", "memory per idle socket", "KiB"),
     Row("replay.replay_ms", "replay of 300 events", "ms"),
+    Row("starts.runs_per_s", "runs that do nothing, begun and ended", "runs/s"),
+    Row("at_once.begun_s", "1,000 runs of 500 users, until all go on", "s"),
+    Row("at_once.events_per_s", "1,000 runs of 10 events/s each, together", "events/s"),
+    Row("at_once.latency_p50_ms", "1,000 runs of 10 events/s each, p50", "ms"),
+    Row("at_once.latency_p99_ms", "1,000 runs of 10 events/s each, p99", "ms"),
     Row("crowd.p50_s", "sockets that come back at once, half of them caught up", "s"),
     Row("crowd.last_s", "sockets that come back at once, the last caught up", "s"),
 )
@@ -51,9 +67,9 @@ def summarise(rounds: Sequence[Mapping[str, Mapping[str, float]]]) -> Results:
 
 
 def ratios(results: Results) -> Results:
-    """Netra's median over each other subject's."""
+    """The first one's median over the other's, for each pair that has both."""
     return {
-        measure: {f"netra/{name}": of["netra"] / of[name] for name in ("plain", "bare") if of.get(name, 0) > 0}
+        measure: {f"{one}/{other}": of[one] / of[other] for one, other in PAIRS if one in of and of.get(other, 0) > 0}
         for measure, of in results.items()
     }
 
@@ -61,13 +77,14 @@ def ratios(results: Results) -> Results:
 def table(results: Results) -> str:
     """In Markdown."""
     compared = ratios(results)
+    pairs = [f"{one}/{other}" for one, other in PAIRS]
     lines = [
-        "| measure | unit | Netra, durable | one group_send per event | bare socket | Netra/plain | Netra/bare |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        f"| measure | unit | {' | '.join([*SUBJECTS.values(), *pairs])} |",
+        f"|---|---|{'---:|' * (len(SUBJECTS) + len(pairs))}",
     ]
     for row in ROWS:
-        cells = [_number(results[row.measure].get(name)) for name in ("netra", "plain", "bare")]
-        cells += [_number(compared[row.measure].get(f"netra/{name}")) for name in ("plain", "bare")]
+        cells = [_number(results[row.measure].get(name)) for name in SUBJECTS]
+        cells += [_number(compared[row.measure].get(pair)) for pair in pairs]
         lines.append(f"| {row.title} | {row.unit} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -1,19 +1,24 @@
-"""What is measured: Netra, and the two applications of plain.py, each in a server process of its own."""
+"""What is measured: Netra in one process and in several, and the applications of plain.py."""
 
 from __future__ import annotations
 
-import sqlite3
+import os
 import subprocess
 import sys
 import time
 import uuid
 from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
+import msgspec
+
 from netra.testing.server import ROOT, START_SECONDS, RunningNetra
 from netra.testing.servers import free_port
+from netra.testing.worker import RunningWorker
 from tests.benchmarks.wire import Wire
 
 EVENT_BYTES = 100
@@ -21,8 +26,13 @@ EVENT_BYTES = 100
 STARTING_SECONDS = 0.3
 """Runs of Netra's wait so long before they emit, so that all of them have begun."""
 MANY = "1000000"
-USERS = 50
-"""Among whom many sockets are shared out."""
+USERS = 500
+"""Among whom runs and sockets are shared out."""
+RUNS = "2000"
+LOGGED = """
+SELECT run.run_id, event.frame FROM agents_executionevent event JOIN agents_agentexecution run
+ON run.id = event.execution_id WHERE run.run_id IN (?) ORDER BY event.seq
+"""
 
 
 class Subject(ABC):
@@ -34,7 +44,8 @@ class Subject(ABC):
 
     @property
     @abstractmethod
-    def pid(self) -> int: ...
+    def pids(self) -> Sequence[int]:
+        """Of its processes; the first one serves the sockets."""
 
     @abstractmethod
     def start(self) -> None: ...
@@ -80,7 +91,7 @@ class Netra(Subject):
     tokens: list[str]
     """Of users who are nobody's bystanders."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environment: str) -> None:
         self.tokens = []
         self._bystander = ""
         self._live = RunningNetra(
@@ -89,13 +100,14 @@ class Netra(Subject):
             NETRA_STARTS_PER_MINUTE=MANY,
             NETRA_MESSAGES_PER_MINUTE=MANY,
             NETRA_SOCKETS_PER_USER=MANY,
+            NETRA_RUNS_TOTAL=RUNS,
             NETRA_DEFAULT_TIER="enterprise",
+            **environment,
         )
-        self._database = folder / "data" / "netra.sqlite3"
 
     @property
-    def pid(self) -> int:
-        return self._live.pid
+    def pids(self) -> Sequence[int]:
+        return [self._live.pid]
 
     @property
     def ws_url(self) -> str:
@@ -134,38 +146,63 @@ class Netra(Subject):
                 type="start_agent", request_id=request_id, agent="scripted", message="Go.", params={"script": script}
             )
 
-    def logged(self, run_id: str) -> list[str]:
-        """The frames of a run as they stand in the database."""
-        query = (
-            "SELECT event.frame FROM agents_executionevent event JOIN agents_agentexecution run"
-            " ON run.id = event.execution_id WHERE run.run_id = ? ORDER BY event.seq"
-        )
-        database = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=20)
-        try:
-            return [row[0] for row in database.execute(query, [run_id])]
-        finally:
-            database.close()
+    def logged(self, run_ids: Sequence[str]) -> dict[str, list[str]]:
+        """The frames of runs as they stand in the database."""
+        frames: dict[str, list[str]] = defaultdict(list)
+        for row in self._live.rows(LOGGED.replace("(?)", f"({', '.join('?' * len(run_ids))})"), *run_ids):
+            frames[row["run_id"]].append(row["frame"])
+        return frames
+
+
+class NetraInSeveral(Netra):
+    """One web process and one worker, on the PostgreSQL and the Redis of `environment`."""
+
+    name = "many"
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        super().__init__(folder, **environment)
+        self._worker: RunningWorker | None = None
+
+    @property
+    def pids(self) -> Sequence[int]:
+        assert self._worker is not None
+        return [*super().pids, self._worker.pid]
+
+    def start(self) -> None:
+        super().start()
+        self._worker = RunningWorker(self._live, NETRA_LOG_LEVEL="INFO")  # it logs when it is ready
+        self._worker.start()
+
+    def stop(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
+        super().stop()
 
 
 class _OfPlain(Subject):
     first_seq = 1
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self._environment = os.environ | environment
         self._log = folder / f"{self.name}.log"
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
-    def pid(self) -> int:
+    def pids(self) -> Sequence[int]:
         assert self._process is not None
-        return self._process.pid
+        return [self._process.pid]
 
     def start(self) -> None:
         self._port = free_port()
         daphne = [sys.executable, "-m", "daphne", "--verbosity", "0", "-b", "127.0.0.1", "-p", str(self._port)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*daphne, "tests.benchmarks.plain:application"], cwd=ROOT, stdout=log, stderr=log
+                [*daphne, "tests.benchmarks.plain:application"],
+                cwd=ROOT,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
             )
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -196,3 +233,38 @@ class Plain(_OfPlain):
 
 class Bare(_OfPlain):
     name = "bare"
+
+
+class Pubsub(_OfPlain):
+    """As Plain, over the Redis of `environment`, and the events come out of another process."""
+
+    name = "pubsub"
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        super().__init__(folder, **environment)
+        self._producer: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pids(self) -> Sequence[int]:
+        assert self._producer is not None
+        return [*super().pids, self._producer.pid]
+
+    def start(self) -> None:
+        super().start()
+        with self._log.open("ab") as log:
+            command = [sys.executable, "-m", "tests.benchmarks.plain"]
+            self._producer = subprocess.Popen(
+                command, cwd=ROOT, env=self._environment, stdin=subprocess.PIPE, stdout=log, stderr=log
+            )
+
+    def stop(self) -> None:
+        super().stop()
+        if self._producer is not None:
+            self._producer.communicate(timeout=30)  # the end of its orders
+
+    def emit(self, wire: Wire, *, runs: int, events: int, rate: float | None) -> None:
+        assert self._producer is not None
+        assert self._producer.stdin is not None
+        order = {"runs": runs, "events": events, "rate": rate, "bytes": EVENT_BYTES}
+        self._producer.stdin.write(msgspec.json.encode(order) + b"\n")
+        self._producer.stdin.flush()

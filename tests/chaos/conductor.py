@@ -51,20 +51,24 @@ class Record(msgspec.Struct, eq=False, kw_only=True):
 
 
 def conduct(plan: Plan, folder: Path, say: Callable[[str], None]) -> Record:
-    lease, heartbeat = plan.size.lease, 2.0 if plan.size.lease < 5 else 5.0
-    netra = RunningNetra(
-        folder,
-        NETRA_LEASE_SECONDS=str(lease),
-        NETRA_LEASE_RENEW_SECONDS=str(round(lease / 3, 3)),
-        NETRA_HEARTBEAT_SECONDS=str(heartbeat),
-        NETRA_STOP_GRACE_SECONDS="1.5",
-        NETRA_MESSAGES_PER_MINUTE="100000",
-    )
-    with netra:
-        return asyncio.run(_Chaos(plan, netra, netra.create_users(*plan.users), say).conduct())
+    with RunningNetra(folder, **environment_of(plan)) as netra:
+        return asyncio.run(Chaos(plan, netra, netra.create_users(*plan.users), say).conduct())
 
 
-class _Chaos:
+def environment_of(plan: Plan) -> dict[str, str]:
+    lease = plan.size.lease
+    return {
+        "NETRA_LEASE_SECONDS": str(lease),
+        "NETRA_LEASE_RENEW_SECONDS": str(round(lease / 3, 3)),
+        "NETRA_HEARTBEAT_SECONDS": "2.0" if lease < 5 else "5.0",
+        "NETRA_STOP_GRACE_SECONDS": "1.5",
+        "NETRA_MESSAGES_PER_MINUTE": "100000",
+    }
+
+
+class Chaos:
+    """With one server; tests.chaos.many has several processes."""
+
     def __init__(self, plan: Plan, netra: RunningNetra, users: Sequence[User], say: Callable[[str], None]) -> None:
         self._plan = plan
         self._netra = netra
@@ -84,8 +88,11 @@ class _Chaos:
 
     def _client(self, kind: str, witness: Witness, token: str) -> Client:
         if kind == "library":
-            return LibraryClient(self._netra.ws_url, token, witness)
-        return PlainClient(self._netra.ws_url, token, witness, random.Random(self._chance.random()))
+            return LibraryClient(self._address(), token, witness)
+        return PlainClient(self._address(), token, witness, random.Random(self._chance.random()))
+
+    def _address(self) -> str:
+        return self._netra.ws_url
 
     async def conduct(self) -> Record:
         async with AsyncExitStack() as stack:
@@ -164,13 +171,13 @@ class _Chaos:
             self._record.did[fault.kind] += 1
             if fault is self._plan.faults[-1]:
                 await self._wait_for_work()
-            match fault.kind:
-                case "kill" | "terminate" | "give up":
-                    await self._replace(fault)
-                case "freeze":
-                    await self._freeze(fault)
-                case _:
-                    self._drop(fault)
+            if fault.kind in SERVER_FAULTS:
+                await self._break_server(fault)
+            else:
+                self._drop(fault)
+
+    async def _break_server(self, fault: Fault) -> None:
+        await (self._freeze(fault) if fault.kind == "freeze" else self._replace(fault))
 
     async def _wait_for_work(self) -> None:
         """The plan has a run for the last kill; a slow machine may be late with it."""

@@ -233,7 +233,8 @@ def _overlaps(outage: Outage, row: dict[str, Any]) -> bool:
 
 
 def _at(row: dict[str, Any], column: str) -> float:
-    return datetime.fromisoformat(row[column]).replace(tzinfo=UTC).timestamp()
+    at = row[column]  # of SQLite a text
+    return (at if isinstance(at, datetime) else datetime.fromisoformat(at)).replace(tzinfo=UTC).timestamp()
 
 
 def _name(row: dict[str, Any]) -> str:

@@ -165,12 +165,12 @@ class Chaos:
     async def _break(self, faults: Iterable[Fault]) -> None:
         for fault in faults:
             await self._until(fault.at)
-            if time.monotonic() > self._begin + self._plan.size.seconds + self._plan.size.settle / 3:
+            if fault is self._plan.faults[-1]:
+                await self._wait_for_work()
+            elif time.monotonic() > self._begin + self._plan.size.seconds + self._plan.size.settle / 3:
                 self._record.did["faults left out, the machine is slow"] += 1
                 continue
             self._record.did[fault.kind] += 1
-            if fault is self._plan.faults[-1]:
-                await self._wait_for_work()
             if fault.kind in SERVER_FAULTS:
                 await self._break_server(fault)
             else:

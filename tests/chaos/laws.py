@@ -94,7 +94,7 @@ def phases_are_legal(record: Record) -> Iterator[str]:
 def outcome_has_a_cause(record: Record) -> Iterator[str]:
     jobs = {job.request_id: job for job in record.plan.jobs}
     for row in record.runs:
-        if record.logs[row["run_id"]] and (problem := _odd_outcome(record, row, jobs[row["request_id"]])):
+        if row["completed_at"] and (problem := _odd_outcome(record, row, jobs[row["request_id"]])):
             yield f"{_name(row)}: {problem}"
 
 

@@ -19,7 +19,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FULL: Final = Size(users=50, runs=200, seconds=85.0, settle=55.0, lease=6.0)
-SHORT: Final = Size(users=8, runs=24, seconds=7.0, settle=40.0, lease=2.0)
+SHORT: Final = Size(users=8, runs=24, seconds=7.0, settle=80.0, lease=2.0)
 
 LAST_KILL: Final = 0.95
 """When the last fault comes, as a share of the time that runs are started and faults happen in."""

@@ -89,6 +89,7 @@ def test_the_same_server_serves_as_an_endpoint_addressed_by_its_url(assisted: Ru
     assert children(assisted.pid) == []
 
 
+@pytest.mark.slow
 def test_the_model_ends_with_a_server_that_was_killed(netra: RunningNetra, tmp_path: Path):
     with netra.beside(tmp_path / "beside") as beside:
         with beside.connect() as chat:

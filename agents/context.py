@@ -184,6 +184,11 @@ class AgentExecutionContext:
         """A stream for the text of the answer; what is written is shown as it comes."""
         return AnswerStream(self)
 
+    @property
+    def agents(self) -> list[str]:
+        """The names of the agents that there are for `run_agent`."""
+        return self._team.agents
+
     async def progress(self, message: str, *, percentage: float | None = None) -> None:
         """Tells how far the agent has come, or in a tool, how far that call has."""
         tool_call_id = CURRENT_CALL.get()

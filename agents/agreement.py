@@ -49,6 +49,9 @@ class Agreement:
         """For a child run, which has its parent's tier and at most `longest` seconds."""
         return self._terms(self._require_sound(request), self.tier_named(parent.tier), request, longest=longest)
 
+    def agents(self) -> list[str]:
+        return [spec.name for spec in self._registry.agents()]
+
     def tier_named(self, name: str) -> Tier:
         return self._tiers.get(name) or self._tiers["free"]  # it may be gone since the run was made
 

@@ -53,9 +53,10 @@ class RunTools:
         await self._context.flush()
         if tool is not None and tool.needs_approval and tool.fits(arguments):
             arguments = await self._approved(tool, arguments)
-        earlier = self._ledger.take(name, arguments)
-        if earlier is not None and tool is not None and not (tool.is_repeatable and was_cut_off(earlier)):
-            return replay(earlier, tool)
+        if tool is not None and not tool.is_local:
+            earlier = self._ledger.take(name, arguments)
+            if earlier is not None and not (tool.is_repeatable and was_cut_off(earlier)):
+                return replay(earlier, tool)
         return await self._dispatcher.dispatch(
             ToolCall(
                 tool_call_id=new_id(Prefix.TOOL_CALL),
@@ -182,6 +183,11 @@ class AgentExecutionContext:
     def stream(self) -> AnswerStream:
         """A stream for the text of the answer; what is written is shown as it comes."""
         return AnswerStream(self)
+
+    @property
+    def agents(self) -> list[str]:
+        """The names of the agents that there are for `run_agent`."""
+        return self._team.agents
 
     async def progress(self, message: str, *, percentage: float | None = None) -> None:
         """Tells how far the agent has come, or in a tool, how far that call has."""

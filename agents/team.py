@@ -41,6 +41,10 @@ class Team:
         self._asked: Counter[str] = Counter()
         self._leaves = False
 
+    @property
+    def agents(self) -> list[str]:
+        return self._agreement.agents()
+
     def leave(self) -> None:
         """From now on children are not cancelled: the run's next attempt finds them again."""
         self._leaves = True

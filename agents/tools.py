@@ -41,6 +41,7 @@ log = structlog.get_logger(__name__)
 class _Marks(msgspec.Struct, frozen=True):
     approval: bool = False
     repeatable: bool = False
+    local: bool = False
 
 
 @typing.overload
@@ -48,18 +49,21 @@ def tool(function: F, /) -> F: ...
 
 
 @typing.overload
-def tool(*, approval: bool = False, repeatable: bool = False) -> Callable[[F], F]: ...
+def tool(*, approval: bool = False, repeatable: bool = False, local: bool = False) -> Callable[[F], F]: ...
 
 
-def tool(function: F | None = None, /, *, approval: bool = False, repeatable: bool = False) -> F | Callable[[F], F]:
+def tool(
+    function: F | None = None, /, *, approval: bool = False, repeatable: bool = False, local: bool = False
+) -> F | Callable[[F], F]:
     """Marks a function or method as a tool; its first docstring line tells people (and models) what it does.
 
     With `approval` a person is asked before each call, and may change its arguments. A call of a `repeatable` tool that
-    was cut off when a worker died is made again by the run's next attempt.
+    was cut off when a worker died is made again by the run's next attempt; a `local` tool only works in the agent's own
+    memory, and each attempt calls it anew.
     """
 
     def mark(marked: F) -> F:
-        setattr(marked, _MARK, _Marks(approval=approval, repeatable=repeatable))
+        setattr(marked, _MARK, _Marks(approval=approval, repeatable=repeatable, local=local))
         return marked
 
     return mark if function is None else mark(function)
@@ -73,6 +77,7 @@ class Tool:
         self.name = function.__name__
         self.needs_approval = marks_of(function).approval
         self.is_repeatable = marks_of(function).repeatable
+        self.is_local = marks_of(function).local
         self.description = (inspect.getdoc(function) or "").partition("\n")[0]
         self._takes_any = any(
             parameter.kind is parameter.VAR_KEYWORD for parameter in inspect.signature(function).parameters.values()

@@ -13,13 +13,13 @@ from typing import Final
 from agents.adapters.pydantic_ai import load
 from agents.context import AgentExecutionContext
 from agents.errors import ToolError
+from agents.history import Turn, last_of
 from agents.library import report
 from agents.library.calculator import calculate
 from agents.library.clock import current_time, days_between
 from agents.library.readings import Reading, readings
 from agents.library.table_tools import TableTools
 from agents.library.tables import find
-from agents.library.thread import Turn, earlier_turns, last_of
 from agents.library.units import convert_units
 from agents.llm.endpoint import Endpoint, endpoint_for
 from agents.registry import agent
@@ -28,6 +28,7 @@ from agents.tools import tool
 FOUND: Final = 5
 EXCERPT: Final = 300
 QUESTION_CHARACTERS: Final = 2_000
+SEARCHED_CHARACTERS: Final = 1_000_000
 
 
 @agent(
@@ -43,7 +44,7 @@ class Assistant(TableTools):
 
     async def execute(self, context: AgentExecutionContext) -> str:
         """The answer, streamed. Raises AgentError `no_model`, `busy` or one of `model_…` (docs/models.md)."""
-        self._turns = await earlier_turns(context)
+        self._turns = await context.history(SEARCHED_CHARACTERS)
         message = context.request.message
         question = await asyncio.to_thread(self._look_for_a_table, message, context.request.params)
         async with endpoint_for(context) as endpoint:

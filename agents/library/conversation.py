@@ -21,8 +21,8 @@ from pydantic_ai.usage import UsageLimits
 from agents.adapters.pydantic_ai import run_pydantic_agent
 from agents.context import AgentExecutionContext
 from agents.errors import AgentError
+from agents.history import Turn
 from agents.library.readings import Reading
-from agents.library.thread import Turn
 from agents.llm.endpoint import Endpoint
 from agents.llm.openai_model import open_model
 

@@ -39,7 +39,7 @@ class TableTools:
     def _table(self) -> Table:
         return typed(self._pasted.grid)
 
-    @tool
+    @tool(local=True)
     def read_table(self, source: Literal["message", "params"]) -> dict[str, object]:
         """Finds the table in the message or its params and decides each column's type."""
         self._pasted = find(self._message, self._params if source == "params" else {})
@@ -53,7 +53,7 @@ class TableTools:
             "warnings": [warning[:300] for warning in self._table.warnings[:LISTED]],
         }
 
-    @tool
+    @tool(local=True)
     def answer_question(self, question: str) -> dict[str, object]:
         """Reads the question's words against the columns and values, and computes the answer."""
         table = with_revenue(self._table, question)
@@ -66,27 +66,27 @@ class TableTools:
             ]
         }
 
-    @tool
+    @tool(local=True)
     def describe_columns(self, limit: int) -> dict[str, list[Finding]]:
         """Summarises columns: quartiles of numbers, range of dates, most common texts."""
         return {"columns": statistics.summaries(self._table, limit)}
 
-    @tool
+    @tool(local=True)
     def find_missing(self, limit: int) -> Finding:
         """Counts missing values by column, and complete rows."""
         return statistics.missing(self._table, limit)
 
-    @tool
+    @tool(local=True)
     def correlate(self, method: Literal["pearson"], limit: int) -> Finding:
         """Computes the correlations of all pairs of number columns."""
         return {"method": method, **statistics.correlations(self._table, limit)}
 
-    @tool
+    @tool(local=True)
     def find_outliers(self, method: Literal["iqr"], limit: int) -> dict[str, object]:
         """Finds values beyond 1.5 interquartile ranges from the quartiles."""
         return {"method": method, "columns": statistics.outliers(self._table, limit)}
 
-    @tool
+    @tool(local=True)
     def group_by(self, limit: int) -> dict[str, list[Finding]]:
         """Compares numbers between the categories that explain most of them."""
         return {"groupings": statistics.groups(self._table, limit)}

@@ -63,7 +63,7 @@ class Crew:
 
 
 @asynccontextmanager
-async def crew_of(workshop: Workshop) -> AsyncIterator[Crew]:
-    crew = Crew(workshop, await in_database(make_user, "ada"))
+async def crew_of(workshop: Workshop, name: str = "ada") -> AsyncIterator[Crew]:
+    crew = Crew(workshop, await in_database(make_user, name))
     yield crew
     await crew.stop()

@@ -14,10 +14,11 @@ from agents.database import in_database
 from agents.errors import ToolError, ToolUnknown
 from agents.leases import LoggedCall, read_progress
 from agents.ledger import Ledger
+from agents.library.analyst import Analyst
 from agents.models import AgentExecution
 from agents.redaction import redact
 from agents.showing import is_whole, shown
-from agents.tools import tool
+from agents.tools import collect_tools, tool
 from netra.testing import laws
 from tests.agents.crew import crew_of
 from tests.runs import make_terms, read_log, until
@@ -163,6 +164,36 @@ async def test_a_person_may_decide_what_becomes_of_an_unknown_call(shop):
             return answer.decision
 
     assert output(await shop.log(execute, until_done="hang")) == "expired"
+
+
+async def test_what_a_local_tool_does_to_its_agent_is_done_by_each_attempt(shop):
+    class Agent:
+        @tool(local=True)
+        def remember(self, word: str) -> None:
+            self.word = word
+
+        @tool
+        async def hang(self) -> None:
+            shop.done.append("hang")
+            await shop.crew.gate.wait()
+
+        async def execute(self, context):
+            await context.tools.call("remember", word="needle")
+            await call(context, "hang")
+            return self.word
+
+    shop.crew.workshop.registry.register_agent_safely("own", Agent, restartable=True)
+    shop.crew.start()
+    run_id = await shop.crew.register("own", terms=make_terms(restartable=True))
+    await until(lambda: shop.done)
+    await shop.crew.stop()
+    shop.crew.start()
+
+    assert output(await shop.crew.log_of(run_id)) == "needle"
+
+
+def test_the_analyst_which_is_restartable_works_in_its_own_memory_only():
+    assert all(tool.is_local for tool in collect_tools(Analyst, ()).values())
 
 
 @pytest.mark.parametrize("name", ["secret", "much"])

@@ -29,7 +29,7 @@ def test_a_tool_that_fails_is_told_and_an_agent_can_go_on(user_chat: Chat) -> No
 
 
 def test_a_run_beyond_its_time_is_ended(user_chat: Chat) -> None:
-    events = user_chat.run({"tool": "sleep", "arguments": {"seconds": 60}}, timeout=0.5)
+    events = user_chat.run({"tool": "sleep", "arguments": {"seconds": 60}}, timeout=3)
 
     require_lawful(events)
     assert events[-1]["data"]["status"] == "timed_out"

@@ -20,7 +20,8 @@ from netra.testing.chat import Chat
 from netra.testing.server import RunningNetra
 from notifications import protocol
 
-pytestmark = pytest.mark.e2e
+# The sockets' own threads draw the masks of their frames while hypothesis draws, which it takes for a strategy's doing.
+pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")]
 
 EXAMPLES: Final = 2000 if os.environ.get("CI") == "true" else 300
 ANSWERS: Final = {"head", "run_accepted", "cancel_accepted", "caught_up", "pong", "error"}

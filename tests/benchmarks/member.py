@@ -14,10 +14,11 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Response
 from websockets.uri import parse_uri
 
+from notifications.dialogue import BACKOFF_FIRST, BACKOFF_MOST
 from tests.benchmarks.wire import Lost
 
 RETRY_SECONDS = 0.5
-"""At the most; a client that is sent away waits as clients are told to."""
+"""At the most, before what was not answered is asked again on the same socket."""
 
 
 class _Frame(msgspec.Struct):
@@ -67,13 +68,15 @@ class Member(asyncio.Protocol):
         await self._insist(self.connect)
 
     async def _insist(self, attempt: Callable[[], Awaitable[None]]) -> None:
+        delay = BACKOFF_FIRST
         while True:
             try:
                 return await attempt()
             except OSError:
                 self.refused += 1
                 self.leave()
-                await asyncio.sleep(random.uniform(0, RETRY_SECONDS))
+                await asyncio.sleep(random.uniform(0, delay))
+                delay = min(2 * delay, BACKOFF_MOST)
 
     async def _resume(self) -> None:
         cursors = {run_id: len(texts) for run_id, texts in self.taken.items()}

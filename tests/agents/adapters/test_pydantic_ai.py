@@ -1,6 +1,8 @@
 import asyncio
 from typing import Literal
 
+import msgspec
+import pytest
 from pydantic import BaseModel
 from pydantic_ai import Agent, ModelResponse, ModelRetry, RunContext
 from pydantic_ai.models.function import AgentInfo, DeltaThinkingPart, DeltaToolCall, FunctionModel
@@ -8,8 +10,8 @@ from pydantic_ai.models.test import TestModel
 from pydantic_ai.usage import UsageLimits
 
 from agents.adapters.pydantic_ai import pydantic_agent
-from agents.tiers import Tier
-from tests.runs import make_terms
+from agents.tiers import TIERS
+from tests.runs import Workshop, make_terms
 
 
 async def run(workshop, agent, message="Go.", timeout=40.0, tools=(), **options):
@@ -154,7 +156,8 @@ async def test_arguments_that_never_fit_end_the_run_with_a_code(workshop):
     assert (log[-1]["data"]["status"], log[-1]["data"]["error"]["code"]) == ("failed", "model_output_invalid")
 
 
-async def test_a_tool_that_hangs_is_told_to_the_model(workshop):
+@pytest.mark.django_db(transaction=True)
+async def test_a_tool_that_hangs_is_told_to_the_model():
     agent = Agent(turns([calls("hang", "{}")], ["It hangs."]))
     stopped = []
 
@@ -165,8 +168,9 @@ async def test_a_tool_that_hangs_is_told_to_the_model(workshop):
         finally:
             stopped.append(True)
 
-    workshop.core._tiers = {"free": Tier(name="free", run=40, no_progress=35, tool=0.2, approval=300)}
-    log = await run(workshop, agent)
+    hasty = Workshop({"free": msgspec.structs.replace(TIERS["free"], tool=0.2)})
+    log = await run(hasty, agent)
+    await hasty.close()
 
     assert told(log, "tool_completed")[0]["status"] == "timed_out"
     assert result(log)["output"] == "It hangs."

@@ -6,7 +6,6 @@ Functions are sync and take and return plain values; agents.database calls them 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from functools import cache, lru_cache
 from typing import Any
 
@@ -18,6 +17,7 @@ from agents.models import LIVE_STATUSES, AgentExecution, ExecutionEvent, PhaseTr
 from agents.runs import RunWrite
 
 _ADVANCE_COLUMNS = ("status", "phase", "last_seq", "phase_count", "last_progress_at", "started_at")
+_END_COLUMNS = ("completed_seq", "completed_at", "result", "warnings", "error_code", "error_message")
 _EVENT_COLUMNS = ("execution_id", "seq", "type", "frame", "at")
 _TRANSITION_COLUMNS = ("execution_id", "ordinal", "from_phase", "to_phase", "at", "duration_ms", "event_seq")
 _FENCE = (
@@ -34,51 +34,21 @@ def commit(writes: Sequence[RunWrite]) -> set[int]:
     and it has not ended; of a fenced run nothing is written. Writing the same again after a lost answer is harmless.
     Raises django.db.Error when the database refuses; then nothing at all is written.
     """
-    live = [write for write in writes if write.state.outcome is None]
-    ends = [write for write in writes if write.state.outcome is not None]
-    at_once = connection.vendor == "postgresql"
-    with nullcontext() if at_once and not ends else transaction.atomic():
-        if ends:
-            _lock([write.run.pk for write in writes])
-        advanced = _write_live_at_once(live) if at_once else _write_live(live)
-        ended = [write for write in ends if _end(write)]
-        _insert_rows(ended)
-        advanced |= {write.run.pk for write in ended}
-        missed = [write for write in writes if write.run.pk not in advanced]
-        return {write.run.pk for write in missed if not _is_committed(write)}
-
-
-def _lock(keys: Sequence[int]) -> None:
-    """The rows of several runs in the order of their keys; see agents.database."""
-    if len(keys) > 1 and connection.features.has_select_for_update:
-        table = AgentExecution._meta.db_table
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT id FROM {table} WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [list(keys)])
-
-
-def _write_live_at_once(writes: Sequence[RunWrite]) -> set[int]:
-    """Moves live runs on, with their events and transitions, and returns the keys of those that were still ours.
-
-    For PostgreSQL: one statement, which is a transaction by itself, so one round trip; and its rows are three texts of
-    JSON, which cost a tenth of what thousands of parameters do, here and there.
-    """
     if not writes:
         return set()
-    runs = [
-        {
-            "id": write.run.pk,
-            "attempt": write.run.attempt,
-            "expected_seq": write.expected_seq,
-            "expected_phase_count": write.expected_phase_count,
-            "status": write.state.status,
-            "phase": write.state.phase,
-            "last_seq": write.state.last_seq,
-            "phase_count": write.state.phase_count,
-            "last_progress_at": write.state.last_progress_at,
-            "started_at": write.state.started_at,
-        }
-        for write in writes
-    ]
+    written = _write_at_once(writes) if connection.vendor == "postgresql" else _write(writes)
+    missed = [write for write in writes if write.run.pk not in written]
+    return {write.run.pk for write in missed if not _is_committed(write)}
+
+
+def _write_at_once(writes: Sequence[RunWrite]) -> set[int]:
+    """Moves runs on, with their events and transitions, and returns the keys of those that were still ours.
+
+    For PostgreSQL: one statement, which is a transaction by itself, so one round trip; and its rows are three texts of
+    JSON, which cost a tenth of what thousands of parameters do, here and there. Runs are locked in the order of their
+    keys; see agents.database.
+    """
+    runs = [_as_row(write) for write in writes]
     events = [
         {"execution_id": write.run.pk, "seq": frame.seq, "type": frame.type, "frame": frame.text, "at": frame.at}
         for write in writes
@@ -92,27 +62,49 @@ def _write_live_at_once(writes: Sequence[RunWrite]) -> set[int]:
         return {row[0] for row in cursor.fetchall()}
 
 
+def _as_row(write: RunWrite) -> dict[str, Any]:
+    """For PostgreSQL. What a live run does not set is missing."""
+    state, outcome = write.state, write.state.outcome
+    row = {
+        "id": write.run.pk,
+        "attempt": write.run.attempt,
+        "expected_seq": write.expected_seq,
+        "expected_phase_count": write.expected_phase_count,
+        "status": state.status,
+        "phase": state.phase,
+        "last_seq": state.last_seq,
+        "phase_count": state.phase_count,
+        "last_progress_at": state.last_progress_at,
+        "started_at": state.started_at,
+    }
+    if outcome is not None:
+        row |= msgspec.structs.asdict(outcome) | {"completed_at": outcome.at, "completed_seq": state.last_seq}
+    return row
+
+
 @cache
 def _at_once_sql() -> str:
-    run, event, transition = (
-        _recordset(
-            AgentExecution, ("id", "attempt", *_ADVANCE_COLUMNS), expected_seq="int", expected_phase_count="int"
-        ),
-        _recordset(ExecutionEvent, _EVENT_COLUMNS),
-        _recordset(PhaseTransition, _TRANSITION_COLUMNS),
-    )
+    columns = ("id", "attempt", *_ADVANCE_COLUMNS, *_END_COLUMNS)
+    run = _recordset(AgentExecution, columns, expected_seq="int", expected_phase_count="int")
     table = AgentExecution._meta.db_table
-    sets = ", ".join(f"{column} = v.{column}" for column in _ADVANCE_COLUMNS)
+    sets = [f"{column} = v.{column}" for column in _ADVANCE_COLUMNS]
+    sets += [f"{column} = COALESCE(v.{column}, e.{column})" for column in _END_COLUMNS]
+    sets += ["lease_expires_at = CASE WHEN v.completed_at IS NULL THEN e.lease_expires_at END"]
     return (
         f"WITH v AS MATERIALIZED (SELECT * FROM {run}),"
         f" ours AS MATERIALIZED (SELECT id FROM {table} WHERE id IN (SELECT id FROM v) ORDER BY id FOR NO KEY UPDATE),"
-        f" advanced AS (UPDATE {table} AS e SET {sets} FROM v JOIN ours USING (id) WHERE e.id = v.id AND {_FENCE}"
-        f" RETURNING e.id),"
-        f" events AS (INSERT INTO {_into(ExecutionEvent, _EVENT_COLUMNS)}"
-        f" SELECT n.* FROM {event} AS n JOIN advanced ON advanced.id = n.execution_id),"
-        f" transitions AS (INSERT INTO {_into(PhaseTransition, _TRANSITION_COLUMNS)}"
-        f" SELECT n.* FROM {transition} AS n JOIN advanced ON advanced.id = n.execution_id)"
-        " SELECT id FROM advanced"
+        f" written AS (UPDATE {table} AS e SET {', '.join(sets)} FROM v JOIN ours USING (id)"
+        f" WHERE e.id = v.id AND {_FENCE} RETURNING e.id),"
+        f" events AS ({_insert_of_written(ExecutionEvent, _EVENT_COLUMNS)}),"
+        f" transitions AS ({_insert_of_written(PhaseTransition, _TRANSITION_COLUMNS)})"
+        " SELECT id FROM written"
+    )
+
+
+def _insert_of_written(model: type[Model], columns: Sequence[str]) -> str:
+    rows = _recordset(model, columns)
+    return (
+        f"INSERT INTO {_into(model, columns)} SELECT n.* FROM {rows} AS n JOIN written ON written.id = n.execution_id"
     )
 
 
@@ -121,11 +113,13 @@ def _recordset(model: type[Model], columns: Sequence[str], **others: str) -> str
     return f"(SELECT * FROM json_to_recordset(%s) AS r({', '.join(map(' '.join, types.items()))}))"
 
 
-def _write_live(writes: Sequence[RunWrite]) -> set[int]:
-    """As `_write_live_at_once`, for SQLite, where nothing is a round trip."""
-    advanced = _advance(writes)
-    _insert_rows([write for write in writes if write.run.pk in advanced])
-    return advanced
+def _write(writes: Sequence[RunWrite]) -> set[int]:
+    """As `_write_at_once`, for SQLite, where nothing is a round trip."""
+    with transaction.atomic():
+        advanced = _advance([write for write in writes if write.state.outcome is None])
+        advanced |= {write.run.pk for write in writes if write.state.outcome is not None and _end(write)}
+        _insert_rows([write for write in writes if write.run.pk in advanced])
+        return advanced
 
 
 def _advance(writes: Sequence[RunWrite]) -> set[int]:

@@ -5,7 +5,7 @@ import pytest
 
 from agents.ids import Prefix, new_id
 from agents.models import AgentExecution, ExecutionEvent
-from notifications.log import read_events, read_heads, read_heads_of, read_runs
+from notifications.log import READ_CHARACTERS, read_events, read_heads, read_heads_of, read_runs
 from tests.runs import make_user, read_run, register_run
 
 pytestmark = pytest.mark.django_db
@@ -76,6 +76,13 @@ def test_events_are_read_in_order_after_a_place_and_no_more_than_asked(ada):
 
     assert read_events(ada, run_id, 3, 4) == [(seq, f"{run_id}:{seq}") for seq in (4, 5, 6, 7)]
     assert read_events(ada, run_id, 10, 4) == []
+
+
+def test_large_events_are_read_only_until_there_is_enough_of_them(ada):
+    run_id = add_run(ada, 5)
+    ExecutionEvent.objects.filter(execution__run_id=run_id).update(frame="x" * (READ_CHARACTERS // 2))
+
+    assert [seq for seq, _ in read_events(ada, run_id, 1, 100)] == [2, 3]
 
 
 def test_events_of_somebody_elses_run_are_not_read(ada, bob):

@@ -72,7 +72,8 @@ def read_events(user_id: int, run_id: str, after: int, limit: int) -> list[tuple
     """Up to `limit` events (seq, frame) of a user's run, from seq `after` + 1 on; fewer if they are large."""
     with connection.cursor() as cursor:
         cursor.execute(_EVENTS_SQL, [run_id, user_id, after, limit, READ_CHARACTERS])
-        return cursor.fetchall()
+        rows: list[tuple[int, str]] = cursor.fetchall()
+        return rows
 
 
 def read_snapshot(user_id: int, run_id: str) -> RunSnapshot:

@@ -107,7 +107,7 @@ class Member(asyncio.Protocol):
             except ConnectionAbortedError:
                 self.refused += 1
                 self._fault = None
-                await asyncio.sleep(random.uniform(0, BACKOFF_FIRST))
+                await asyncio.sleep(random.uniform(0, RETRY_SECONDS))
 
     async def see_ends(self, runs: int = 0) -> None:
         """Returns when each run that it knows has ended, and so many of them."""

@@ -148,11 +148,11 @@ def fates_of(deployment: Deployment, killed_at: datetime) -> Iterator[float]:
     """Seconds until a run was taken over or ended as lost; there are no other ends but the agent's own."""
     for run_id in deployment.runs:
         for event in deployment.other_web.logged(run_id):
-            outcome = event["data"].get("status"), (event["data"].get("error") or {}).get("code")
-            if event["type"] == "run_recovered" or outcome == ("failed", "lost"):
+            status = event["data"].get("status")
+            if event["type"] == "run_recovered" or status == "lost":
                 yield (datetime.fromisoformat(event["timestamp"]) - killed_at).total_seconds()
             else:
-                assert event["type"] != "agent_completed" or outcome[0] == "completed", event
+                assert event["type"] != "agent_completed" or status == "completed", event
 
 
 def require_everything(deployment: Deployment) -> None:

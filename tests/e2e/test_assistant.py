@@ -12,7 +12,7 @@ from netra.testing.chat import Chat
 from netra.testing.laws import require_lawful, types_of
 from netra.testing.server import RunningNetra
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 START = 60.0
 """Seconds for the first answer: the model is read into memory."""
@@ -89,7 +89,6 @@ def test_the_same_server_serves_as_an_endpoint_addressed_by_its_url(assisted: Ru
     assert children(assisted.pid) == []
 
 
-@pytest.mark.slow
 def test_the_model_ends_with_a_server_that_was_killed(netra: RunningNetra, tmp_path: Path):
     with netra.beside(tmp_path / "beside") as beside:
         with beside.connect() as chat:

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, WebSocketRoute, expect
 from netra.testing.server import RunningNetra
 from tests.e2e.chat_page import ends, is_live, send
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
 
 PARENT, CHILD, THREAD = "run_parent", "run_qchild", "thread_one"
 

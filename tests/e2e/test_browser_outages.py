@@ -20,7 +20,7 @@ from tests.e2e.chat_page import (
     unfold,
 )
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
 
 SCROLL_TOP = "document.querySelector('[data-run]').getBoundingClientRect().top"
 

@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from netra.testing.server import RunningNetra
 from tests.e2e.chat_page import complaints, ends, eventually, is_live, send, start_elsewhere, start_here, unfold
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
 
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 AXE_RULES = "axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })"

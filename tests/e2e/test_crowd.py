@@ -10,7 +10,7 @@ import pytest
 
 from netra.testing.server import RunningNetra
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 CROWD = 200
 """Four times as many as Twisted lets wait by itself; of the others the kernel would drop the first packet."""

@@ -22,7 +22,7 @@ from netra.testing.worker import RunningWorker
 from tests.chaos.clients import LibraryClient, start_request
 from tests.chaos.witness import Witness
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 log = logging.getLogger(__name__)
 
 USERS = 8
@@ -95,7 +95,6 @@ def deployment(tmp_path: Path, postgresql_server: PostgresqlServer) -> Iterator[
         yield Deployment(tmp_path, postgresql_server.create_database(), redis, stack)
 
 
-@pytest.mark.slow
 async def test_every_client_has_every_event_whatever_befalls_the_machines(deployment: Deployment) -> None:
     async with deployment.clients() as clients:
         await deployment.start_runs(clients, 20.0)

@@ -68,6 +68,7 @@ def test_what_is_typed_offline_is_queued_and_sent_once_even_over_a_reload(page: 
     context.set_offline(False)
     page.reload()
 
+    page.get_by_role("link", name=re.compile("^Typed offline")).first.click()
     for number, message in enumerate(("Typed offline", "And one more")):
         expect(page.locator(".message").nth(number)).to_have_text(message)
         ends(page.locator(".turn").nth(number), "Failed after")

@@ -99,7 +99,7 @@ class OwnThread:
 
     def close(self) -> None:
         """Gives the connection back when the last call has returned; waits for nothing."""
-        self._executor.submit(connection.close)
+        self._executor.submit(lambda: connection.close())  # noqa: PLW0108 - the connection of that thread
         self._executor.shutdown(wait=False)
 
 

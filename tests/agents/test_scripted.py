@@ -56,7 +56,7 @@ async def test_children_are_runs_of_other_agents(workshop):
         children = await crew.children_of(log[0]["run_id"])
 
     assert log[-1]["data"]["result"]["output"] == "done"
-    assert [one.status for one in children] == ["completed", "failed", "failed", "completed"]
+    assert sorted(one.status for one in children) == ["completed", "completed", "failed", "failed"]  # two began at once
     assert failed[-1]["data"]["error"]["code"] == "child_failed"
 
 

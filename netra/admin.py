@@ -1,0 +1,15 @@
+"""The operations console: Django's admin, with the pages of `netra.console`."""
+
+from django.contrib import admin
+
+from agents.models import AgentExecution, Approval, Thread
+from netra.console.approvals import ApprovalAdmin
+from netra.console.runs import AgentExecutionAdmin
+from netra.console.threads import ThreadAdmin
+
+admin.site.site_header = admin.site.site_title = "Netra"
+admin.site.index_title = "Operations"
+
+admin.site.register(AgentExecution, AgentExecutionAdmin)
+admin.site.register(Approval, ApprovalAdmin)
+admin.site.register(Thread, ThreadAdmin)

@@ -14,6 +14,8 @@ from django.db import connection
 
 CHANNEL: Final = "netra_runs"
 CONNECT_SECONDS: Final = 5
+RING_SQL: Final = f"pg_notify('{CHANNEL}', 'ring ' || {{}})"
+"""`notice_ring` within a statement, of the run whose id takes the place of the braces."""
 QUIET_SECONDS: Final = 10.0
 """After so long without a notice the connection is asked whether it is still one."""
 AGAIN_SECONDS: Final = 1.0

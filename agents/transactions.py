@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.db.models import Model
 
 from agents.models import LIVE_STATUSES, AgentExecution, ExecutionEvent, PhaseTransition
-from agents.notices import notice_ring
+from agents.notices import RING_SQL
 from agents.runs import RunWrite
 
 _ADVANCE_COLUMNS = ("status", "phase", "last_seq", "phase_count", "last_progress_at", "started_at")
@@ -47,7 +47,7 @@ def _write_at_once(writes: Sequence[RunWrite]) -> set[int]:
 
     For PostgreSQL: one statement, which is a transaction by itself, so one round trip; and its rows are three texts of
     JSON, which cost a tenth of what thousands of parameters do, here and there. Runs are locked in the order of their
-    keys; see agents.database.
+    keys; see agents.database. A run that waits for one that ends here is told, wherever it is executed.
     """
     runs = [_as_row(write) for write in writes]
     events = [
@@ -80,13 +80,14 @@ def _as_row(write: RunWrite) -> dict[str, Any]:
     }
     if outcome is not None:
         row |= msgspec.structs.asdict(outcome) | {"completed_at": outcome.at, "completed_seq": state.last_seq}
+        row |= {"parent_run_id": write.run.parent_run_id}
     return row
 
 
 @cache
 def _at_once_sql() -> str:
     columns = ("id", "attempt", *_ADVANCE_COLUMNS, *_END_COLUMNS)
-    run = _recordset(AgentExecution, columns, expected_seq="int", expected_phase_count="int")
+    run = _recordset(AgentExecution, columns, expected_seq="int", expected_phase_count="int", parent_run_id="text")
     table = AgentExecution._meta.db_table
     sets = [f"{column} = v.{column}" for column in _ADVANCE_COLUMNS]
     sets += [f"{column} = COALESCE(v.{column}, e.{column})" for column in _END_COLUMNS]
@@ -98,7 +99,8 @@ def _at_once_sql() -> str:
         f" WHERE e.id = v.id AND {_FENCE} RETURNING e.id),"
         f" events AS ({_insert_of_written(ExecutionEvent, _EVENT_COLUMNS)}),"
         f" transitions AS ({_insert_of_written(PhaseTransition, _TRANSITION_COLUMNS)})"
-        " SELECT id FROM written"
+        f" SELECT id, CASE WHEN v.parent_run_id IS NOT NULL THEN {RING_SQL.format('v.parent_run_id')} END"
+        " FROM written JOIN v USING (id)"
     )
 
 
@@ -156,8 +158,6 @@ def _end(write: RunWrite) -> bool:
     """Ends a run that is still ours; False if it is not."""
     state, outcome = write.state, write.state.outcome
     assert outcome is not None
-    if write.run.parent_run_id is not None:
-        notice_ring(write.run.parent_run_id)
     return bool(
         AgentExecution.objects.live()
         .filter(

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from django.contrib.auth import get_user_model
 from django.db import connection
+from msgspec.structs import replace
 
 from agents.agreement import Agreement, Quota
 from agents.breaker import Breaker
@@ -19,6 +20,7 @@ from agents.context import AgentExecutionContext
 from agents.core import AgentExecutionCore, Ending
 from agents.database import in_database
 from agents.desk import Desk
+from agents.events import Frame
 from agents.journal import Journal
 from agents.leases import Claim, claim_pending
 from agents.models import AgentExecution, ExecutionEvent, PhaseTransition
@@ -26,7 +28,7 @@ from agents.phases import AgentExecutionPhase
 from agents.registration import Registered, Terms, register
 from agents.registry import AgentRegistry
 from agents.runner import RemoteRunner
-from agents.runs import CommittedBatch, Run, RunRequest
+from agents.runs import CommittedBatch, Outcome, Run, RunRequest, RunWrite
 from agents.tiers import TIERS, Tier
 from agents.tracker import AgentExecutionTracker
 from notifications.notifier import WebSocketNotifier
@@ -90,6 +92,20 @@ def make_claim(user_id: int | None = None, **registration: Any) -> Claim:
     """A new run, registered and claimed."""
     registered = register_run(make_user() if user_id is None else user_id, **registration)
     return next(claim for claim in claim_runs() if claim.run.run_id == registered.run_id)
+
+
+def end_of(claim: Claim) -> RunWrite:
+    """What its worker would write to end it as lost, as its first event."""
+    now = datetime.now(UTC)
+    outcome = Outcome(at=now, result="{}", warnings=[])
+    return RunWrite(
+        run=claim.run,
+        expected_seq=0,
+        expected_phase_count=0,
+        state=replace(claim.state, phase=AgentExecutionPhase.LOST, last_seq=1, outcome=outcome),
+        frames=[Frame(seq=1, type="agent_completed", text="{}", at=now)],
+        transitions=[],
+    )
 
 
 def read_run(run_id: str) -> AgentExecution:

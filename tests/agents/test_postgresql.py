@@ -8,23 +8,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import pytest
 from django.db import OperationalError, ProgrammingError, connection, transaction
-from msgspec.structs import replace
 
 from agents.database import AWAY, RETRY_SECONDS, call, call_and_keep, in_database, patiently
-from agents.events import Frame
 from agents.leases import Claim, renew
 from agents.models import AgentExecution
-from agents.phases import AgentExecutionPhase
-from agents.runs import Outcome, RunWrite
 from agents.transactions import commit
 from tests.databases import database_away, elsewhere, terminate_sessions
-from tests.runs import LEASE, claim_runs, make_claim, make_user, register_run
+from tests.runs import LEASE, claim_runs, end_of, make_claim, make_user, register_run
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -182,19 +177,6 @@ def held_up(threads: ThreadPoolExecutor, work: Callable[[], Any]) -> Future[Any]
     return begun
 
 
-def end_of(claim: Claim) -> RunWrite:
-    now = datetime.now(UTC)
-    outcome = Outcome(at=now, result="{}", warnings=[])
-    return RunWrite(
-        run=claim.run,
-        expected_seq=0,
-        expected_phase_count=0,
-        state=replace(claim.state, phase=AgentExecutionPhase.LOST, last_seq=1, outcome=outcome),
-        frames=[Frame(seq=1, type="agent_completed", text="{}", at=now)],
-        transitions=[],
-    )
-
-
 def test_a_commit_and_renewals_never_wait_for_each_other():
     ada = make_user()
     first, second = make_claim(ada), make_claim(ada)
@@ -207,6 +189,20 @@ def test_a_commit_and_renewals_never_wait_for_each_other():
             assert renew(owner="worker_1", keys=[second.run.pk], lease=LEASE) == {second.run.pk: False}
 
         assert committing.result(20) == set()
+
+
+def test_a_takeover_that_is_committed_while_a_commit_waits_for_it_fences_it():
+    claim = make_claim(make_user())
+    mine = AgentExecution.objects.filter(pk=claim.run.pk)
+
+    with ThreadPoolExecutor(1) as threads:
+        with transaction.atomic():
+            mine.update(attempt=claim.run.attempt + 1, owner="worker_2")
+            committing = held_up(threads, partial(commit, [end_of(claim)]))
+            assert not committing.done()
+
+        assert committing.result(20) == {claim.run.pk}
+    assert (mine.get().status, mine.get().last_seq, mine.get().events.count()) == ("pending", 0, 0)
 
 
 def test_a_claim_counts_what_another_worker_has_taken_meanwhile():

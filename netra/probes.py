@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from django.db import ProgrammingError
+from django.db import ProgrammingError, connection
 
 from agents.database import OwnThread, in_database
 from agents.models import AgentExecution
@@ -16,6 +16,11 @@ from netra.health import OK, Finding, Probe
 
 DATABASE_AWAY: Final = Finding("failed", "The database does not answer.")
 NO_TABLES: Final = Finding("failed", "The database lacks tables: run `manage.py migrate`.")
+CLOCK_OFF: Final = Finding(
+    "degraded",
+    "This machine's clock is not that of the database: leases and deadlines are wrong by the difference."
+    " Let NTP set both clocks.",
+)
 THREADS_BUSY: Final = Finding("degraded", "All threads for queries are busy: answers come late.")
 LAYER_AWAY: Final = Finding("degraded", "The channel layer brings no messages: events come from the log.")
 RUNNER_DEAD: Final = Finding("failed", "The runner has stopped: no run is executed.")
@@ -27,6 +32,8 @@ NOT_ALONE: Final = Finding(
 )
 
 HEARD_SECONDS: Final = 1.0
+CLOCKS_DIFFER: Final = timedelta(seconds=2)
+"""Much less than a lease, which one machine grants and another finds run out."""
 
 
 def probe_database(thread: OwnThread) -> Probe:
@@ -40,6 +47,18 @@ def probe_database(thread: OwnThread) -> Probe:
         return OK
 
     return Probe(name="database", ask=ask, otherwise=DATABASE_AWAY)
+
+
+def probe_clock(thread: OwnThread) -> Probe:
+    """Whether the moments that this process writes are those that the others read."""
+
+    async def ask() -> Finding:
+        asked_at = datetime.now(UTC)
+        told = await thread.call(_read_clock)
+        is_right = asked_at - CLOCKS_DIFFER <= told <= datetime.now(UTC) + CLOCKS_DIFFER
+        return OK if is_right else CLOCK_OFF
+
+    return Probe(name="clock", ask=ask, otherwise=OK)  # of the database, another probe tells
 
 
 def probe_threads() -> Probe:
@@ -92,6 +111,17 @@ def probe_solitude(thread: OwnThread, *, owner: str, silence: float) -> Probe:
 
 def _read_a_key() -> None:
     list(AgentExecution.objects.order_by().values_list("pk")[:1])
+
+
+def _read_clock() -> datetime:
+    ask = (
+        "SELECT (julianday('now') - 2440587.5) * 86400"
+        if connection.vendor == "sqlite"
+        else "SELECT extract(epoch FROM now())"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(ask)
+        return datetime.fromtimestamp(float(cursor.fetchone()[0]), UTC)
 
 
 def _do_nothing() -> None:

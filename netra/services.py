@@ -73,6 +73,7 @@ class Services:
         silence = 3 * settings.NETRA_LEASE_RENEW_SECONDS
         found = [
             probes.probe_database(self._watching),
+            probes.probe_clock(self._watching),
             probes.probe_threads(),
             probes.probe_layer(lambda: self.manager.doorbell.is_heard),
         ]

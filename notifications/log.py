@@ -50,16 +50,29 @@ def read_runs(user_id: int, ended_since: datetime) -> tuple[list[LiveRun], dict[
     return live, {row[0]: row[5] for row in rows}
 
 
-def read_heads(user_ids: Collection[int], ended_since: datetime) -> dict[int, dict[str, int]]:
-    """The heads of all live runs of these users and of those that ended since then, by user."""
+def read_heads(
+    user_ids: Collection[int], ended_since: datetime, live_before: Collection[str] = ()
+) -> tuple[dict[int, dict[str, int]], set[str]]:
+    """The heads, by user, of all live runs of these users, of those that ended since then, and of those that were live
+    when one last looked: what a worker could not commit for a while ended earlier than it is seen. And which are live.
+    """
     heads: dict[int, dict[str, int]] = defaultdict(dict)
+    live: set[str] = set()
     ids = sorted(user_ids)
     recent = Q(completed_at__gte=ended_since) | Q(completed_at__isnull=True)
-    for start in range(0, len(ids), USERS_IN_ONE_QUERY):
-        runs = AgentExecution.objects.filter(recent, user_id__in=ids[start : start + USERS_IN_ONE_QUERY])
-        for user_id, run_id, head in runs.order_by().values_list("user_id", "run_id", "last_seq"):
+
+    def read(which: Q) -> None:
+        runs = AgentExecution.objects.filter(which).order_by()
+        for user_id, run_id, head, completed_at in runs.values_list("user_id", "run_id", "last_seq", "completed_at"):
             heads[user_id][run_id] = head
-    return heads
+            if completed_at is None:
+                live.add(run_id)
+
+    for start in range(0, len(ids), USERS_IN_ONE_QUERY):
+        read(recent & Q(user_id__in=ids[start : start + USERS_IN_ONE_QUERY]))
+    if missing := set(live_before).difference(*heads.values()):
+        read(Q(run_id__in=missing, user_id__in=ids))
+    return heads, live
 
 
 def read_heads_of(user_id: int, run_ids: Collection[str]) -> dict[str, int]:

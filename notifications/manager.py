@@ -127,11 +127,12 @@ class WebSocketManager:
         since, next_heartbeat = datetime.now(UTC), loop.time() + self.heartbeat
         before: Heads = {}
         told: Heads = {}
+        live: set[str] = set()
         while True:
             await asyncio.sleep(max(0.0, min(COMPARE_SECONDS, next_heartbeat - loop.time())))
             is_heartbeat, asked_at = loop.time() >= next_heartbeat, datetime.now(UTC)
             try:
-                heads = await in_database(read_heads, list(self._sockets), since - OVERLAP) if self._sockets else {}
+                heads, live = await in_database(read_heads, list(self._sockets), since - OVERLAP, live)
             except Exception as error:  # whatever it is: sockets that nobody compares any more would be worse
                 log.warning("heads not compared", error=repr(error))
                 await asyncio.sleep(1.0)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 
 from agents.database import OwnThread, in_database
 from agents.workers import note_worker
@@ -136,6 +137,19 @@ async def test_the_database_answers():
     thread.close()
 
     assert report.checks["database"] == OK
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("ahead", "expected"), [(0.0, OK), (5.0, probes.CLOCK_OFF), (-5.0, probes.CLOCK_OFF)], ids=["same", "fast", "slow"]
+)
+async def test_a_clock_that_is_not_the_databases_is_told(ahead, expected):
+    thread = OwnThread("test")
+    with time_machine.travel(datetime.now(UTC) + timedelta(seconds=ahead)):
+        report = await found(probes.probe_clock(thread))
+    thread.close()
+
+    assert report.checks["clock"] == expected
 
 
 async def test_a_database_that_hangs_is_told_while_it_does():

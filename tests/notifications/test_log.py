@@ -54,8 +54,20 @@ def test_heads_are_read_for_many_users_at_once_and_for_nobody_else(ada, bob):
     add_run(make_user("eve"), 1)
     add_run(bob, 1, NOW - 2 * MINUTE)
 
-    assert read_heads([ada, bob], NOW - MINUTE) == {ada: {mine: 2, ended: 1}, bob: {yours: 3}}
-    assert read_heads([], NOW) == {}
+    heads, live = read_heads([ada, bob], NOW - MINUTE)
+
+    assert heads == {ada: {mine: 2, ended: 1}, bob: {yours: 3}}
+    assert live == {mine, yours}
+    assert read_heads([], NOW) == ({}, set())
+
+
+def test_a_run_that_was_live_and_whose_end_comes_late_still_has_its_head_read(ada, bob):
+    """Its worker decided the end long before it could be committed."""
+    run_id = add_run(ada, 2, NOW - 10 * MINUTE)
+
+    assert read_heads([ada], NOW - MINUTE) == ({}, set())
+    assert read_heads([ada], NOW - MINUTE, {run_id, "run_deleted"}) == ({ada: {run_id: 2}}, set())
+    assert read_heads([bob], NOW - MINUTE, {run_id}) == ({}, set())
 
 
 def test_all_connected_users_are_one_query(ada, bob, django_assert_num_queries):

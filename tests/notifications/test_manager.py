@@ -1,5 +1,6 @@
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -84,6 +85,23 @@ async def test_what_the_layer_never_told_is_found_within_a_second_or_so(make):
     await until(lambda: len(socket.told) == 2)
 
     assert socket.told[1] == ({run_id: 5}, False)
+
+
+async def test_an_end_that_was_decided_long_before_it_could_be_committed_is_found_too(make):
+    """Its time of completion lies before anything that the heads' query looks at."""
+    manager, user = make(), await in_database(make_user)
+    run_id = (await in_database(register_run, user)).run_id
+    socket = Listener(user)
+    manager.connected(socket)
+    manager.start()
+    await until(lambda: socket.told)
+
+    an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    ended = {"status": "lost", "phase": "lost", "last_seq": 3, "completed_seq": 3, "completed_at": an_hour_ago}
+    await in_database(partial(AgentExecution.objects.update, **ended))
+    await until(lambda: len(socket.told) == 2)
+
+    assert socket.told[1] == ({run_id: 3}, False)
 
 
 async def test_every_heartbeat_tells_each_socket_the_heads_of_its_user(make):

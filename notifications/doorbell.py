@@ -158,8 +158,7 @@ class Doorbell:
         try:
             async with asyncio.timeout(DEAF_SECONDS):
                 self._channel = channel = await self._open()
-            for user_id in list(self._unjoined):
-                await self._join(user_id)
+            await self._join_missing()
             while True:
                 self._take(await self.layer.receive(channel))
         except Exception as error:
@@ -178,6 +177,13 @@ class Doorbell:
             if await self._try(joining, "group not joined"):
                 self._unjoined.discard(user_id)
 
+    async def _join_missing(self) -> None:
+        """As many as the layer lets join in a second: the canaries, and what rings, do not wait for the rest."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SEND_SECONDS):
+                for user_id in list(self._unjoined):
+                    await self._join(user_id)
+
     def _take(self, message: Message) -> None:
         if message.get("type") == "canary":
             self._heard_at[message["name"]] = asyncio.get_running_loop().time()
@@ -189,8 +195,8 @@ class Doorbell:
             for canary in self._canaries:
                 await self._try(self._send(canary, {"type": "canary", "name": canary}), "canary not sent")
             await asyncio.sleep(CANARY_SECONDS)
-            for user_id in list(self._unjoined) if self.is_heard else ():
-                await self._join(user_id)
+            if self.is_heard:
+                await self._join_missing()
             if not self.is_heard and asyncio.get_running_loop().time() - self._opened_at >= DEAF_SECONDS:
                 await self._reopen()
 

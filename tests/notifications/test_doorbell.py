@@ -13,7 +13,9 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from agents.runs import CommittedBatch
 from netra.testing.proxy import Proxy
 from netra.testing.redis import RedisServer
+from notifications import metrics
 from notifications.doorbell import MESSAGE_CHARACTERS, QUEUED_BATCHES, Doorbell
+from notifications.groups import group_of
 from tests.runs import until
 
 # redis-py drops connections that are cut while they open; the garbage collector closes them, and complains.
@@ -109,6 +111,27 @@ async def test_what_gathers_for_a_user_goes_out_together_in_order(make: Make) ->
 
     assert [(message["user_id"], len(message["batches"])) for message in ear.messages] == [(1, 2), (2, 1), (1, 1)]
     assert [first for user, _, first, _ in ear.heard if user == 1] == [1, 2, 3]
+
+
+class SlowToJoin(InMemoryChannelLayer):
+    """As Redis is when it has much to do."""
+
+    async def group_add(self, group: str, channel: str) -> None:
+        await asyncio.sleep(0.3 if group.startswith(group_of(1)[:-1]) else 0)
+        await super().group_add(group, channel)
+
+
+async def test_many_groups_that_are_slow_to_join_do_not_make_it_deaf(make: Make) -> None:
+    ear, users = make(layer=SlowToJoin()), range(1, 16)
+    for user in users:
+        await ear.doorbell.join(user)
+    silences = metrics.LAYER_SILENCES._value.get()
+    ear.doorbell.start()
+
+    for user in users:
+        await ring_until_heard(ear, ear, user, 1)
+
+    assert metrics.LAYER_SILENCES._value.get() == silences
 
 
 async def test_what_does_not_fit_is_counted(make: Make) -> None:

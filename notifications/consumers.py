@@ -165,6 +165,7 @@ class ChatConsumer(AsyncConsumer):
 
     async def _disconnect(self, _: dict[str, Any]) -> None:
         self._closed = True
+        servers.forget_unsent(self.base_send)
         raise StopConsumer
 
     async def _leave(self) -> None:
@@ -172,6 +173,7 @@ class ChatConsumer(AsyncConsumer):
         self._closed = True
         if self._sender is not None:
             self._sender.stop()
+        self._sender = self._receiver = None  # they know this consumer: what they hold goes now, not when Python looks
         if self._joined:
             await self._manager.disconnected(self)
 

@@ -17,8 +17,8 @@ from agents.runs import RunRequest
 from notifications.protocol import LiveRun, PhaseStep, RunSnapshot
 
 USERS_IN_ONE_QUERY = 5_000
-READ_CHARACTERS = 500_000
-"""About as much of a log is in memory at once, for one socket."""
+READ_CHARACTERS = 100_000
+"""About as much of a log is in memory at once, for one socket: what is sent at once."""
 
 # PostgreSQL would take a round trip for every few rows of a cursor of its own; so it is told when to end.
 _EVENTS_SQL = """

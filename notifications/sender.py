@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -19,8 +18,9 @@ from notifications.session import CaughtUp, DeliverySession, Fetch, Gap, Send
 STOPPED_READING_SECONDS: Final = 60.0
 UNSENT_BYTES: Final = 512 * 1024
 """What may wait in the server for one client; beyond it the sender waits, and then goes on from the log."""
-LOOK_AFTER_CHARACTERS: Final = 100_000
 LOOK_AGAIN_SECONDS: Final = 0.02
+NOT_READING_SECONDS: Final = 0.5
+"""After so long without taking anything a client counts as one that does not read."""
 CLOSE_STOPPED_READING: Final = 4408
 
 log = structlog.get_logger(__name__)
@@ -46,7 +46,7 @@ class EventSender:
         self._work = asyncio.Event()
         self._head: dict[str, int] | None = None
         self._blocked_since: float | None = None
-        self._task = asyncio.create_task(self._run(), name=f"sender of user {user_id}")
+        self._task: asyncio.Task[None] | None = asyncio.create_task(self._run(), name=f"sender of user {user_id}")
 
     def wake(self) -> None:
         """The session may have something to do."""
@@ -63,7 +63,9 @@ class EventSender:
         self._work.set()
 
     def stop(self) -> None:
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
+        self._task = None  # it knows this sender: what that holds goes with it, not when Python looks for cycles
 
     async def _run(self) -> None:
         try:
@@ -113,30 +115,28 @@ class EventSender:
             self._blocked_since = asyncio.get_running_loop().time()
         return self._blocked_since + STOPPED_READING_SECONDS
 
-    async def _send(self, texts: list[str]) -> None:
-        left = deque(texts)
-        while left:
-            async with asyncio.timeout(STOPPED_READING_SECONDS):
-                characters = 0
-                while left and characters < LOOK_AFTER_CHARACTERS:
-                    text = left.popleft()
-                    characters += len(text)
-                    await self._send_text(text)
-            await asyncio.sleep(0)  # others of this process have their turn
+    async def _send(self, texts: Sequence[str]) -> None:
+        async with asyncio.timeout(STOPPED_READING_SECONDS):
+            for text in texts:
+                await self._send_text(text)
+        await asyncio.sleep(0)  # others of this process have their turn
+        if self._unsent_bytes() > UNSENT_BYTES:
             await self._let_client_read()
 
     async def _let_client_read(self) -> None:
         """Waits while too much waits for the client. Raises TimeoutError when it takes nothing for a minute."""
+        metrics.SLOW_CLIENT_WAITS.inc()
         loop = asyncio.get_running_loop()
         least, since = self._unsent_bytes(), loop.time()
-        if least > UNSENT_BYTES:
-            metrics.SLOW_CLIENT_WAITS.inc()
         while (unsent := self._unsent_bytes()) > UNSENT_BYTES:
             if unsent < least:
                 least, since = unsent, loop.time()
             elif loop.time() - since > STOPPED_READING_SECONDS:
                 raise TimeoutError
+            elif loop.time() - since > NOT_READING_SECONDS:
+                self._session.set_reading(is_reading=False)
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        self._session.set_reading(is_reading=True)
 
     async def _tell_gap(self, run_id: str, missed_from: int, missed_to: int) -> None:
         snapshot = await patiently(read_snapshot, self._user_id, run_id)

@@ -34,6 +34,14 @@ def unsent_bytes(send: Any) -> int:
     return len(waiting) - getattr(transport, "offset", 0) + getattr(transport, "_tempDataLen", 0)
 
 
+def forget_unsent(send: Any) -> None:
+    """To be called when the client is gone. daphne keeps connections, and their buffers, until cycles are collected."""
+    transport: Any = getattr(_daphne_protocol(send), "transport", None)
+    if hasattr(transport, "dataBuffer"):
+        transport.dataBuffer, transport.offset = b"", 0
+        transport._tempDataBuffer, transport._tempDataLen = [], 0
+
+
 async def close(send: Any, code: int) -> None:
     """Closes a socket with a code. daphne refuses the server's own codes below 3000, such as 1012."""
     protocol = _daphne_protocol(send)

@@ -19,6 +19,8 @@ HELD_EVENTS: Final = 2_000
 HELD_CHARACTERS: Final = 500_000
 """Live frames kept for one socket; beyond it they are dropped and read from the log when their turn comes."""
 SEND_EVENTS: Final = 100
+SEND_CHARACTERS: Final = 100_000
+"""About what is sent at once, before one looks whether the client takes it."""
 FETCH_EVENTS: Final = 200
 KNOWN_RUNS: Final = 1_000
 """Runs that a socket keeps all about; of older ones that rest it keeps where it is."""
@@ -85,6 +87,7 @@ class DeliverySession:
         self._gaps: list[Gap] = []
         self._held_characters = 0
         self._held_events = 0
+        self._is_reading = True
         self._acks = False
         self._unacked_events = 0
         self._unacked_bytes = 0
@@ -138,6 +141,14 @@ class DeliverySession:
                 self._unacked_events -= newly
                 while place.sizes and len(place.sizes) > place.sent - place.acked:
                     self._unacked_bytes -= place.sizes.popleft()
+
+    def set_reading(self, *, is_reading: bool) -> None:
+        """Notes whether the client takes what is sent. While it does not, nothing is kept for it: the log has it."""
+        if self._is_reading and not is_reading:
+            for place in self._places.values():
+                place.cause = "overflow" if place.held else place.cause
+                self._drop_held(place)
+        self._is_reading = is_reading
 
     @property
     def is_blocked(self) -> bool:
@@ -226,7 +237,7 @@ class DeliverySession:
             self._ready[run_id] = None
 
     def _has_room(self) -> bool:
-        return self._held_events < HELD_EVENTS and self._held_characters < HELD_CHARACTERS
+        return self._is_reading and self._held_events < HELD_EVENTS and self._held_characters < HELD_CHARACTERS
 
     def _room(self, most: int) -> int:
         return min(most, max(1, WINDOW_EVENTS - self._unacked_events)) if self._acks else most
@@ -261,7 +272,7 @@ class DeliverySession:
         while place.held and place.held_from <= place.sent:
             self._drop_first(place)
         texts: list[str] = []
-        room, left = self._room(SEND_EVENTS), self._bytes_left()
+        room, left = self._room(SEND_EVENTS), min(SEND_CHARACTERS, self._bytes_left())
         while place.held and len(texts) < room and left > 0:
             texts.append(self._drop_first(place))
             left -= len(texts[-1])

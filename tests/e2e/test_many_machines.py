@@ -72,14 +72,23 @@ class Deployment:
 
     async def wait_for_ends(self) -> None:
         """Until every tab of every user has taken agent_completed of every run."""
-        async with asyncio.timeout(60):
-            while not all(
-                witness.taken[run_id][-1:] and witness.taken[run_id][-1]["type"] == "agent_completed"
-                for run_id, user in self.runs.items()
-                for witness in self.witnesses
-                if witness.user == user
-            ):
-                await asyncio.sleep(0.05)
+        try:
+            async with asyncio.timeout(60):
+                while any(self._lacking()):
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            told = [
+                f"{tab.name}: {len(tab.taken[run])} of {self.other_web.run_row(run)}" for tab, run in self._lacking()
+            ]
+            raise AssertionError("\n".join(told)) from None
+
+    def _lacking(self) -> Iterator[tuple[Witness, str]]:
+        """Tabs, and runs of whose end they have not heard."""
+        for run_id, user in self.runs.items():
+            for witness in self.witnesses:
+                ends = [event for event in witness.taken[run_id][-1:] if event["type"] == "agent_completed"]
+                if witness.user == user and not ends:
+                    yield witness, run_id
 
     def closes(self) -> int:
         return sum(sum(witness.closes.values()) for witness in self.witnesses)

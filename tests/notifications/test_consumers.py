@@ -1,6 +1,7 @@
 """The socket, with real services on the test database and the layer in memory; only the server is left out."""
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,7 +20,8 @@ from netra.services import Services
 from notifications.credentials import issue
 from notifications.models import AccessToken
 from notifications.routing import build_router
-from tests.runs import make_user, read_log
+from notifications.session import DeliverySession
+from tests.runs import make_user, read_log, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -352,6 +354,23 @@ async def test_a_socket_that_is_gone_is_forgotten(netra, ada, socket):
 
     assert dict(netra.services.manager._sockets) == {}
     assert not [group for group in netra.services.manager.doorbell.layer.groups if group.startswith("netra.user.")]
+
+
+async def test_a_socket_that_is_gone_keeps_no_memory_until_python_looks_for_cycles(netra, ada):
+    def sessions() -> int:
+        return sum(type(thing) is DeliverySession for thing in gc.get_objects())
+
+    gc.collect()
+    before = sessions()
+    gc.disable()
+    try:
+        socket = await netra.connect(ada)
+        await socket.begin()
+        assert sessions() == before + 1
+        await socket.disconnect()
+        await until(lambda: sessions() == before)
+    finally:
+        gc.enable()
 
 
 async def test_with_a_layer_that_loses_everything_the_log_heals_it(netra, socket):

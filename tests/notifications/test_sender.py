@@ -22,6 +22,7 @@ class Wire:
         self.open = asyncio.Event()
         self.open.set()
         self.error: Exception | None = None
+        self.unsent = 0
 
     async def send(self, text: str) -> None:
         await self.open.wait()
@@ -33,7 +34,7 @@ class Wire:
         self.codes.append(code)
 
     def unsent_bytes(self) -> int:
-        return 0
+        return self.unsent
 
 
 @pytest.fixture
@@ -121,6 +122,26 @@ async def test_a_client_that_reads_no_more_is_closed_with_4408(wire, session, se
     sender.wake()
 
     await until(lambda: wire.codes == [4408])
+
+
+async def test_nothing_is_kept_for_a_client_that_takes_nothing_until_it_does(wire, session, sender, user, monkeypatch):
+    monkeypatch.setattr(sender_module, "NOT_READING_SECONDS", 0.05)
+    run_id = await in_database(log_run, user, 5)
+    wire.unsent = sender_module.UNSENT_BYTES + 1
+    session.receive(run_id, 1, [f"{run_id}:1"])
+    sender.wake()
+    await until(lambda: wire.texts)
+
+    session.receive(run_id, 2, ["kept for a while"])
+    await until(lambda: session._held_events == 0)
+    assert len(wire.texts) == 1
+    session.receive(run_id, 3, ["not kept"])
+    wire.unsent = 0
+    session.receive(run_id, 5, ["not kept either"])
+    sender.wake()
+
+    await until(lambda: len(wire.texts) == 5)
+    assert wire.texts[1:] == [f"frame {seq}" for seq in range(2, 6)]
 
 
 async def test_a_failure_of_our_own_makes_the_client_come_back(wire, session, sender):

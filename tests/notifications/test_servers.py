@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
 from autobahn.exception import Disconnected
+from twisted.internet.abstract import FileDescriptor
 
 from notifications import servers
 from notifications.manager import CLOSE_COME_BACK
@@ -39,3 +41,36 @@ async def test_a_message_out_of_turn_is_a_bug_of_ours():
 
     with pytest.raises(RuntimeError, match="but got"):
         await servers.put(failing(error), {"type": "websocket.send", "text": "{}"})
+
+
+class Protocol:
+    """What of daphne's protocol class counts here, over Twisted's own buffer."""
+
+    def __init__(self, transport: FileDescriptor) -> None:
+        self.transport = transport
+
+    def sendCloseFrame(self) -> None: ...  # noqa: N802 - autobahn's name
+
+
+def test_what_twisted_has_buffered_is_counted_and_can_be_let_go():
+    class Reactor:
+        def addWriter(self, writer: object) -> None: ...  # noqa: N802 - Twisted's name
+
+    reactor: Any = Reactor()
+    transport = FileDescriptor(reactor=reactor)
+    transport.connected = True
+    send = functools.partial(print, Protocol(transport))
+    transport.write(b"x" * 1_000)
+    transport.write(b"x" * 500)
+
+    assert servers.unsent_bytes(send) == 1_500
+    servers.forget_unsent(send)
+    assert servers.unsent_bytes(send) == 0
+    assert (transport.dataBuffer, transport._tempDataBuffer) == (b"", [])
+
+
+def test_a_server_that_lets_send_wait_has_nothing_buffered():
+    send = failing(OSError())
+
+    servers.forget_unsent(send)
+    assert servers.unsent_bytes(send) == 0

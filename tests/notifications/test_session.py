@@ -9,6 +9,7 @@ from notifications.session import (
     HELD_CHARACTERS,
     HELD_EVENTS,
     KNOWN_RUNS,
+    SEND_CHARACTERS,
     SEND_EVENTS,
     WINDOW_BYTES,
     WINDOW_EVENTS,
@@ -212,6 +213,28 @@ def test_of_a_batch_larger_than_its_room_a_session_holds_a_part_and_reads_the_re
     assert sent == batch
 
 
+def test_nothing_is_kept_for_a_client_that_does_not_read_and_it_misses_nothing():
+    session = DeliverySession()
+    session.receive("a", 1, texts("a", 1, 3))
+
+    session.set_reading(is_reading=False)
+    session.receive("a", 4, texts("a", 4, 6))
+    assert (session._held_events, session._held_characters) == (0, 0)
+
+    session.set_reading(is_reading=True)
+    session.receive("a", 7, texts("a", 7, 8))
+    assert session.next() == Fetch("a", 0, 6, "overflow")
+    assert drain(session, {"a": 8}) == texts("a", 1, 8)
+
+
+def test_what_is_sent_at_once_is_bounded_in_characters_too():
+    session = DeliverySession()
+    batch = [f"{seq}".ljust(SEND_CHARACTERS // 4, ".") for seq in range(1, 8)]
+    session.receive("a", 1, batch)
+
+    assert [session.next(), session.next()] == [Send(batch[:4]), Send(batch[4:])]
+
+
 def test_a_client_that_acks_is_sent_no_more_than_the_window():
     session = DeliverySession()
     session.ack({})
@@ -324,6 +347,10 @@ class Delivery(RuleBasedStateMachine):
         self.fetch: Fetch | None = None
         self.number = 0
         self.session.begin(existing)
+
+    @rule(is_reading=st.booleans())
+    def stop_or_go_on_reading(self, is_reading):
+        self.session.set_reading(is_reading=is_reading)
 
     @rule(run=st.sampled_from(RUNS), size=SIZES)
     def happen(self, run, size):

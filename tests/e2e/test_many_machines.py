@@ -70,6 +70,13 @@ class Deployment:
             assert answer["type"] == "run_accepted", answer
             self.runs[answer["run_id"]] = user.name
 
+    async def list_runs(self, clients: list[list[LibraryClient]]) -> None:
+        """As a page does that comes back: nobody tells it of a run that began and ended while it was away."""
+        for user, tabs in zip(self.users, clients, strict=True):
+            for tab in tabs:
+                runs = [run_id for run_id, owner in self.runs.items() if owner == user.name]
+                await tab.follow([run_id for run_id in runs if run_id not in tab.witness.heard_of])
+
     async def wait_for_ends(self) -> None:
         """Until every tab of every user has taken agent_completed of every run."""
         try:
@@ -122,6 +129,7 @@ async def test_every_client_has_every_event_whatever_befalls_the_machines(deploy
         deployment.web.kill()
         killed_at = datetime.now(UTC)
         await asyncio.to_thread(deployment.web.run_server)
+        await deployment.list_runs(clients)
         await deployment.wait_for_ends()
         await deployment.start_runs(clients, 0.5)
         await deployment.wait_for_ends()

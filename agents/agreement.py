@@ -34,7 +34,7 @@ class Agreement:
     """
 
     def __init__(self, *, registry: AgentRegistry, tiers: Mapping[str, Tier], quota: Quota, breaker: Breaker) -> None:
-        self._registry = registry
+        self.registry = registry
         self._tiers = tiers
         self._quota = quota
         self._breaker = breaker
@@ -50,13 +50,13 @@ class Agreement:
         return self._terms(self._require_sound(request), self.tier_named(parent.tier), request, longest=longest)
 
     def agents(self) -> list[str]:
-        return [spec.name for spec in self._registry.agents()]
+        return [spec.name for spec in self.registry.agents()]
 
     def tier_named(self, name: str) -> Tier:
         return self._tiers.get(name) or self._tiers["free"]  # it may be gone since the run was made
 
     def _require_sound(self, request: RunRequest) -> AgentSpec:
-        spec = self._registry.get_agent(request.agent)
+        spec = self.registry.get_agent(request.agent)
         if not request.message.strip():
             raise InvalidMessage("The message is empty. Say what the agent is to do.", field="message")
         if request.timeout is not None and request.timeout <= 0:

@@ -80,21 +80,25 @@ def resolve_approval(
     comment: str = "",
     by: int | None = None,
 ) -> Decision:
-    """Notes an answer; the first one counts. `user_id` None: an operator answers, whose key is `by`.
+    """Notes an answer; the first one counts, and the same once more, as after a lost connection, changes nothing.
 
-    Raises NotFound for unknown approvals and those of somebody else, ApprovalClosed when it is too late.
+    `user_id` None: an operator answers, whose key is `by`. Raises NotFound for unknown approvals and those of somebody
+    else, ApprovalClosed when it is too late.
     """
-    approval = _find(user_id, run_id, approval_id)
+    approval = find_approval(user_id, run_id, approval_id)
     decision: Decision = "approved" if answer == "approve" else "rejected"
+    edited = "" if arguments is None else msgspec.json.encode(arguments).decode()
+    noted = {"edited": edited, "comment": comment.replace("\0", ""), "resolved_by_id": by}
     with transaction.atomic():
         _lock_family(approval.execution_id)
+        if by is not None and Approval.objects.filter(pk=approval.pk, decision=decision, **noted).exists():
+            return decision
         if _is_decided(approval.pk):
             raise ApprovalClosed("This approval has been decided already.")
         is_live = AgentExecution.objects.live().filter(pk=approval.execution_id).exists()
-        edited = "" if arguments is None else msgspec.json.encode(arguments).decode()
         if not is_live or approval.expires_at <= datetime.now(UTC):
             raise ApprovalClosed("This approval is not open any more: its time is over, or its run has ended.")
-        _decide(approval, decision, edited=edited, comment=comment.replace("\0", ""), resolved_by_id=by)
+        _decide(approval, decision, **noted)
         notice_ring(run_id)
     return decision
 
@@ -109,8 +113,9 @@ def expire_approval(pk: int) -> ApprovalRecord:
         return read_approval(pk)
 
 
-def _find(user_id: int | None, run_id: str, approval_id: str) -> Approval:
-    approvals = Approval.objects.filter(approval_id=approval_id, execution__run_id=run_id)
+def find_approval(user_id: int | None, run_id: str, approval_id: str) -> Approval:
+    """With its run. Raises NotFound; `user_id` None: whosever it is."""
+    approvals = Approval.objects.filter(approval_id=approval_id, execution__run_id=run_id).select_related("execution")
     if user_id is not None:
         approvals = approvals.filter(execution__user_id=user_id)
     is_sound = is_id(run_id, Prefix.RUN) and is_id(approval_id, Prefix.APPROVAL)

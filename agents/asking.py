@@ -81,7 +81,7 @@ class Asking:
         given = dict(arguments or {})
         return Approved(
             decision=record.decision,
-            arguments=given if record.arguments is None else restore(record.arguments, given),
+            arguments=given if record.arguments is None else restore(record.arguments, presented or {}, given),
             comment=record.comment,
         )
 

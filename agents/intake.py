@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agents.agreement import Agreement
-from agents.approvals import Answer, resolve_approval
+from agents.answering import answer_approval
+from agents.approvals import Answer
 from agents.database import in_database
 from agents.desk import Runner
 from agents.events import Decision
@@ -50,16 +51,16 @@ class Intake:
         arguments: dict[str, Any] | None = None,
         comment: str = "",
     ) -> Decision:
-        """Hands a person's answer to the run that waits for it. Raises NotFound or ApprovalClosed."""
+        """Hands a person's answer to the run that waits for it. Raises NotFound, ApprovalClosed or InvalidMessage."""
         decision = await in_database(
-            resolve_approval,
+            answer_approval,
+            self._agreement.registry,
             user_id=user_id,
             run_id=run_id,
             approval_id=approval_id,
             answer=answer,
             arguments=arguments,
             comment=comment,
-            by=user_id,
         )
         self._runner.ring(run_id)
         return decision

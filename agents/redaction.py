@@ -28,22 +28,25 @@ def is_secret_key(key: str) -> bool:
     return "token" in words or any(part in spelling for part in _TELLING_PARTS for spelling in spellings)
 
 
-def restore(shown: Mapping[str, object], original: Mapping[str, object]) -> dict[str, object]:
-    """What a person made of redacted values, with the secrets that they left as they were put back."""
+def restore(
+    edited: Mapping[str, object], shown: Mapping[str, object], original: Mapping[str, object]
+) -> dict[str, object]:
+    """What a person made of values that they were shown, redacted or cut: what they left as it was is the original."""
     return {
-        key: original[key]
-        if value == REDACTED and key in original and is_secret_key(key)
-        else _restored(value, original.get(key))
-        for key, value in shown.items()
+        key: _restored(value, shown[key], original[key]) if key in shown and key in original else value
+        for key, value in edited.items()
     }
 
 
-def _restored(value: object, original: object) -> object:
-    if isinstance(value, Mapping) and isinstance(original, Mapping):
-        return restore(value, original)
-    if isinstance(value, list) and isinstance(original, list | tuple) and len(value) == len(original):
-        return [_restored(*pair) for pair in zip(value, original, strict=True)]
-    return value
+def _restored(edited: object, shown: object, original: object) -> object:
+    if edited == shown:
+        return original
+    if isinstance(edited, Mapping) and isinstance(shown, Mapping) and isinstance(original, Mapping):
+        return restore(edited, shown, original)
+    if isinstance(edited, list) and isinstance(shown, list) and isinstance(original, list | tuple):
+        same_length = len(edited) == len(shown) == len(original)
+        return [_restored(*each) for each in zip(edited, shown, original, strict=True)] if same_length else edited
+    return edited
 
 
 def redact(value: object) -> object:

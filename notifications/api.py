@@ -1,4 +1,4 @@
-"""The HTTP side for clients, under /api/v1/: agents and threads. Errors are problems with protocol.md's codes."""
+"""The HTTP side for clients, under /api/v1/: agents, threads, approvals. Errors have protocol.md's codes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,24 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
 from agents import threads
+from agents.answering import answer_approval
 from agents.errors import InvalidMessage, NetraError, NotReady
 from agents.registry import get_agent_registry
+from agents.runner import tell_of_answer
+from notifications import protocol
 from notifications.authentication import authenticate_headers
 
 MAX_BODY_BYTES: Final = 10_000
 PAGE_LIMIT: Final = 100
-STATUS: Final = {"not_found": 404, "busy": 409, "not_ready": 503, "forbidden": 403, "method_not_allowed": 405}
+STATUS: Final = {
+    "not_found": 404,
+    "busy": 409,
+    "approval_closed": 409,
+    "message_too_large": 413,
+    "not_ready": 503,
+    "forbidden": 403,
+    "method_not_allowed": 405,
+}
 SAFE: Final = ("GET", "HEAD")
 WHO_ARE_YOU: Final = "Show an API token (Authorization: Bearer …), or a session from a page of this server."
 
@@ -113,6 +124,22 @@ def _delete(request: HttpRequest, user_id: int, thread_id: str) -> HttpResponse:
     return HttpResponse(status=204)
 
 
+def _resolve_approval(request: HttpRequest, user_id: int, run_id: str, approval_id: str) -> HttpResponse:
+    said = protocol.read_answer(request.body.decode("utf-8", "surrogateescape"))
+    decision = answer_approval(
+        get_agent_registry(),
+        user_id=user_id,
+        run_id=run_id,
+        approval_id=approval_id,
+        answer=said.decision,
+        arguments=said.arguments,
+        comment=said.comment,
+    )
+    tell_of_answer(run_id)
+    return answer({"run_id": run_id, "approval_id": approval_id, "decision": decision})
+
+
 agents_view = endpoint(GET=_agents)
 threads_view = endpoint(GET=_threads)
 thread_view = endpoint(GET=_thread, PATCH=_rename, DELETE=_delete)
+approval_view = endpoint(POST=_resolve_approval)

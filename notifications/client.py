@@ -12,7 +12,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from notifications.connection import ClientError, Connection, Ticket, as_exception, encode, socket_url
 from notifications.cursors import Frame
@@ -77,6 +77,27 @@ class NetraClient:
     async def cancel_run(self, run_id: str) -> Frame:
         """Has a run cancelled; returns cancel_accepted. The run ends with its agent_completed. Raises ClientError."""
         return await self._request(request_key("cancel_run", run_id), {"type": "cancel_run", "run_id": run_id})
+
+    async def resolve_approval(
+        self,
+        run_id: str,
+        approval_id: str,
+        decision: Literal["approve", "reject"],
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        comment: str = "",
+    ) -> Frame:
+        """Answers an approval_requested; returns approval_accepted. `arguments` replace those asked about.
+
+        Raises ClientError: approval_closed if somebody or time has decided, invalid_message for arguments that the
+        tool does not take.
+        """
+        frame: Frame = {"type": "resolve_approval", "run_id": run_id, "approval_id": approval_id, "decision": decision}
+        if arguments is not None:
+            frame["arguments"] = dict(arguments)
+        if comment:
+            frame["comment"] = comment
+        return await self._request(request_key("resolve_approval", approval_id), frame)
 
     async def events(self, run_id: str, *, after: int = 0) -> AsyncIterator[Frame]:
         """A run's events (and gaps) from the first, or after a cursor, until agent_completed. Raises ClientError."""

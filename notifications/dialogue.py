@@ -30,7 +30,13 @@ FATAL: Final = {
 """Close codes after which it makes no sense to come back."""
 CLOSED: Final[Frame] = {"type": "error", "code": "closed", "message": "The client was closed."}
 
-_KEYS: Final = {"run_accepted": ("start_agent", "request_id"), "cancel_accepted": ("cancel_run", "run_id")}
+_KEYS: Final = {
+    "run_accepted": ("start_agent", "request_id"),
+    "cancel_accepted": ("cancel_run", "run_id"),
+    "approval_accepted": ("resolve_approval", "approval_id"),
+}
+_ANSWERED_BY: Final = ("request_id", "approval_id", "run_id")
+"""The first of these that an error has says which request it answers: one with just this as its last id."""
 
 
 class Reader:
@@ -204,8 +210,7 @@ class Dialogue:
             for reader in self._readers:
                 if reader.run_id == error.get("run_id"):
                     self._fail(reader, error)
-        field = "request_id" if "request_id" in error else "run_id"
-        keys = [key for key, frame in self._requests.items() if field in error and frame.get(field) == error[field]]
+        keys = [key for key, frame in self._requests.items() if _answers(error, frame)]
         for key in keys:
             del self._requests[key]
         return [(key, error) for key in keys]
@@ -232,6 +237,15 @@ class Dialogue:
             if not reader.ended and reader.run_id in cursors:
                 cursors[reader.run_id] = min(cursors[reader.run_id], reader.cursor)
         return {**frame, "cursors": cursors}
+
+
+def _answers(error: Frame, request: Frame) -> bool:
+    named = next((name for name in _ANSWERED_BY if name in error), None)
+    return (
+        named is not None
+        and named == next(name for name in _ANSWERED_BY if name in request)
+        and (error[named] == request[named])
+    )
 
 
 def request_key(kind: str, id_: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -18,6 +18,8 @@ from agents.events import Problem
 
 VERSION: Final = 1
 MAX_MESSAGE_BYTES: Final = 65_536
+
+M = TypeVar("M")
 
 ClientId = Annotated[str, Meta(min_length=1, max_length=64)]
 Seq = Annotated[int, Meta(ge=0)]
@@ -64,14 +66,17 @@ class CancelRun(
     run_id: str
 
 
-class ResolveApproval(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="resolve_approval"
-):
-    run_id: str
-    approval_id: str
+class ApprovalAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a person says to an approval; over HTTP this is all that is sent, because the address names it."""
+
     decision: Literal["approve", "reject"]
     arguments: dict[str, Any] | None = None
     comment: Annotated[str, Meta(max_length=2_000)] = ""
+
+
+class ResolveApproval(ApprovalAnswer, frozen=True, kw_only=True, tag_field="type", tag="resolve_approval"):
+    run_id: str
+    approval_id: str
 
 
 class Resume(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="resume"):
@@ -188,6 +193,7 @@ class ErrorFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     message: str
     request_id: str | UnsetType = UNSET
     run_id: str | UnsetType = UNSET
+    approval_id: str | UnsetType = UNSET
     field: str | UnsetType = UNSET
     retry_after: float | UnsetType = UNSET
 
@@ -237,6 +243,7 @@ def error_frame(error: NetraError, *, answered: object = None) -> ErrorFrame:
         message=error.message,
         request_id=_repeat(ids.get("request_id")),
         run_id=_repeat(ids.get("run_id")),
+        approval_id=_repeat(ids.get("approval_id")),
         field=error.field if error.field is not None else UNSET,
         retry_after=error.retry_after if error.retry_after is not None else UNSET,
     )
@@ -257,9 +264,15 @@ def _parse(text: str | None) -> Any:
         raise InvalidJson(f"This is not JSON: {error}") from error
 
 
+def read_answer(text: str) -> ApprovalAnswer:
+    """The body of a request that answers an approval. Raises InvalidJson, MessageTooLarge or InvalidMessage."""
+    raw = _parse(text)
+    _require_flat(raw, field="arguments")
+    return _convert(raw, ApprovalAnswer)
+
+
 def _build(raw: Any) -> ClientMessage:
-    if is_too_deep(raw):
-        raise InvalidMessage(f"The message is nested deeper than {MAX_DEPTH} levels.", field="params")
+    _require_flat(raw, field="params")
     if not isinstance(raw, dict):
         raise InvalidMessage("A message is a JSON object with a type.")
     if "type" not in raw:
@@ -269,6 +282,15 @@ def _build(raw: Any) -> ClientMessage:
     wanted = _BY_TYPE.get(raw["type"])
     if wanted is None:
         raise UnknownType(f"There is no message type {raw['type'][:64]!r}. Types: {', '.join(_BY_TYPE)}.", field="type")
+    return _convert(raw, wanted)
+
+
+def _require_flat(raw: Any, *, field: str) -> None:
+    if is_too_deep(raw):
+        raise InvalidMessage(f"The message is nested deeper than {MAX_DEPTH} levels.", field=field)
+
+
+def _convert(raw: Any, wanted: type[M]) -> M:
     try:
         return msgspec.convert(raw, wanted)
     except msgspec.ValidationError as error:

@@ -83,12 +83,20 @@ def test_secrets_that_were_left_as_they_were_are_put_back():
     shown = redact(original)
     assert isinstance(shown, dict)
 
-    assert restore(shown, original) == original
-    assert restore({"token": "mine", "note": "[redacted]"}, original) == {"token": "mine", "note": "[redacted]"}
-    assert restore({"a": [{"password": "[redacted]"}], "token": "[redacted]"}, {"a": 1}) == {
-        "a": [{"password": "[redacted]"}],
-        "token": "[redacted]",
-    }
+    edited = {**shown, "a": [{"password": "[redacted]", "b": 2}], "note": "[redacted]"}
+    assert restore(shown, shown, original) == original
+    assert restore(edited, shown, original) == {**original, "a": [{"password": "p0", "b": 2}], "note": "[redacted]"}
+    assert restore({**shown, "token": "mine"}, shown, original) == {**original, "token": "mine"}
+    assert restore(shown, {}, {"a": 1}) == shown
+
+
+def test_what_was_cut_and_left_as_it_was_is_whole_again():
+    original = {"to": "bob", "text": "x" * 1_000, "pages": ["y" * 1_000, "z"]}
+    shown = {"to": "bob", "text": "x…", "pages": ["y…", "z"]}
+
+    assert restore({**shown, "to": "eve"}, shown, original) == {**original, "to": "eve"}
+    assert restore({**shown, "pages": ["y…", "zz"]}, shown, original) == {**original, "pages": ["y" * 1_000, "zz"]}
+    assert restore({**shown, "pages": ["y…"]}, shown, original) == {**original, "pages": ["y…"]}
 
 
 @given(st.dictionaries(st.text(max_size=3) | st.sampled_from(SECRET), json_values, max_size=5))
@@ -96,4 +104,4 @@ def test_what_a_person_leaves_as_it_is_becomes_the_original(value):
     shown = redact(value)
     assert isinstance(shown, dict)
 
-    assert restore(shown, value) == value
+    assert restore(shown, shown, value) == value

@@ -1,4 +1,4 @@
-"""Agents and threads over HTTP."""
+"""Agents, threads and approvals over HTTP."""
 
 import json
 from typing import Any
@@ -8,11 +8,12 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from agents.models import AgentExecution, ExecutionEvent, Thread
+from agents.approvals import Question, open_approval
+from agents.models import AgentExecution, Approval, ExecutionEvent, Thread
 from agents.registry import get_agent_registry
 from notifications.credentials import issue
 from notifications.models import AccessToken
-from tests.runs import make_user, register_run
+from tests.runs import make_claim, make_user, register_run
 
 pytestmark = pytest.mark.django_db
 
@@ -257,6 +258,97 @@ def test_a_token_does_what_a_session_does(ada: User):
     assert titles(program) == ["Go."]
     assert delete(program, run.thread_id, origin="").status_code == 204
     assert Client(headers={"authorization": "Bearer wrong"}).get("/api/v1/threads").status_code == 403
+
+
+APPROVE = {"decision": "approve"}
+
+
+@pytest.fixture
+def approval(ada: User) -> dict[str, str]:
+    """Of a run of Ada's: where it is answered, and its ids."""
+    run = make_claim(ada.pk).run
+    question = Question(reason="May I?", tool_name=None, arguments={"to": "bob"}, seconds=60.0)
+    approval_id = open_approval(run, key="k", question=question).approval_id
+    path = f"/api/v1/runs/{run.run_id}/approvals/{approval_id}"
+    return {"path": path, "run_id": run.run_id, "approval_id": approval_id}
+
+
+def resolve(client: Client, path: str, body: object, origin: str = ORIGIN) -> Any:
+    text = body if isinstance(body, str | bytes) else json.dumps(body)
+    return client.post(path, text, "application/json", headers={"host": "localhost", "origin": origin})
+
+
+def test_an_approval_is_answered(client: Client, ada: User, approval: dict[str, str]):
+    said = {"decision": "approve", "arguments": {"to": "eve"}, "comment": "Rather her."}
+
+    answer = resolve(client, approval["path"], said)
+
+    ids = {"run_id": approval["run_id"], "approval_id": approval["approval_id"]}
+    assert (answer.status_code, answer.json()) == (200, {**ids, "decision": "approved"})
+    row = Approval.objects.get()
+    assert (json.loads(row.edited), row.comment, row.resolved_by_id) == ({"to": "eve"}, "Rather her.", ada.pk)
+    late = resolve(client, approval["path"], {"decision": "reject"})
+    assert (late.status_code, late.json()["code"]) == (409, "approval_closed")
+
+
+def test_a_token_answers_as_a_session_does(ada: User, approval: dict[str, str]):
+    program = Client(headers={"authorization": f"Bearer {issue(ada, AccessToken.Kind.API_TOKEN)}"})
+
+    assert resolve(program, approval["path"], {"decision": "reject"}, origin="").json()["decision"] == "rejected"
+
+
+def test_an_approval_that_is_not_yours_is_not_there(client: Client, approval: dict[str, str]):
+    path = approval["path"]
+    mine = register_run(User.objects.get(username="ada").pk).run_id
+    client.force_login(User.objects.create_user("eve"))
+    answers = [resolve(client, path, APPROVE)]
+    client.force_login(User.objects.get(username="ada"))
+    answers += [
+        resolve(client, path.replace(approval["run_id"], mine), APPROVE),
+        resolve(client, path[:-1], APPROVE),
+        resolve(client, f"/api/v1/runs/x/approvals/{approval['approval_id']}", APPROVE),
+    ]
+
+    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(404, "not_found")}
+    assert Approval.objects.get().decision == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "field"),
+    [
+        ("", 400, "invalid_json", None),
+        (b"\xff", 400, "invalid_json", None),
+        ([], 400, "invalid_message", None),
+        ({}, 400, "invalid_message", "decision"),
+        ({"decision": "maybe"}, 400, "invalid_message", "decision"),
+        ({**APPROVE, "arguments": [1]}, 400, "invalid_message", "arguments"),
+        ({**APPROVE, "comment": "x" * 2_001}, 400, "invalid_message", "comment"),
+        ({**APPROVE, "argument": {}}, 400, "invalid_message", "argument"),
+        ({**APPROVE, "arguments": {"a": "x" * 70_000}}, 413, "message_too_large", None),
+        (
+            f'{{"decision": "approve", "arguments": {{"a": {"[" * 100}{"]" * 100}}}}}',
+            400,
+            "invalid_message",
+            "arguments",
+        ),
+    ],
+    ids=["nothing", "bytes", "list", "empty", "maybe", "arguments", "comment", "unknown", "large", "deep"],
+)
+def test_an_answer_that_is_none(
+    client: Client, approval: dict[str, str], body: object, status: int, code: str, field: str | None
+):
+    answer = resolve(client, approval["path"], body)
+
+    assert (answer.status_code, answer.json()["code"], answer.json().get("field")) == (status, code, field)
+    assert Approval.objects.get().decision == ""
+
+
+def test_strangers_and_pages_of_other_origins_answer_nothing(client: Client, approval: dict[str, str]):
+    answers = [resolve(client, approval["path"], APPROVE, origin) for origin in ("https://evil.example", "null", "")]
+    answers.append(resolve(Client(), approval["path"], APPROVE))
+
+    assert {answer.status_code for answer in answers} == {403}
+    assert Approval.objects.get().decision == ""
 
 
 def test_other_methods_are_told_which_there_are(client: Client):

@@ -72,6 +72,10 @@ class Player:
         frame = {"type": "cancel_run", "run_id": run_id}
         self._send(self.dialogue.request(request_key("cancel_run", run_id), frame))
 
+    def do_resolve(self, resolution: Frame) -> None:
+        frame = {"type": "resolve_approval", **resolution}
+        self._send(self.dialogue.request(request_key("resolve_approval", resolution["approval_id"]), frame))
+
     def do_follow(self, run_ids: list[str]) -> None:
         self._send(self.dialogue.follow(run_ids))
 
@@ -428,6 +432,24 @@ class TestClient:
 
         async with serving(talk) as server, NetraClient(server.url) as client:
             assert (await client.cancel_run("run_a"))["status"] == "running"
+
+    async def test_resolve_approval_is_answered_or_refused(self):
+        async def talk(socket: ServerConnection, _: int) -> None:
+            await say(socket, established())
+            first = await server.listen(socket)
+            ids = {"run_id": first["run_id"], "approval_id": first["approval_id"]}
+            await say(socket, {"type": "approval_accepted", **ids, "decision": first["comment"]})
+            second = await server.listen(socket)
+            message = " ".join(sorted(second))
+            await say(socket, {"type": "error", "code": "approval_closed", "message": message, **ids})
+            await socket.wait_closed()
+
+        async with serving(talk) as server, NetraClient(server.url) as client:
+            accepted = await client.resolve_approval("run_a", "approval_a", "approve", arguments={}, comment="seen")
+            assert accepted["decision"] == "seen"
+            with pytest.raises(ClientError, match="approval_id decision run_id type") as raised:
+                await client.resolve_approval("run_a", "approval_a", "reject")
+        assert raised.value.code == "approval_closed"
 
     async def test_acks_go_out_while_nothing_else_happens(self):
         acked: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()

@@ -53,6 +53,15 @@ export function startFrame({ agent, message, threadId, params, timeout, onBusy, 
   return { type: "start_agent", request_id: requestId, agent, message, ...Object.fromEntries(given) };
 }
 
+/** An error names what it answers by its first of these ids, which is the request's first too. */
+const ANSWERED_BY = ["request_id", "approval_id", "run_id"];
+
+/** @param {Frame} error @param {Frame} request */
+function answers(error, request) {
+  const named = ANSWERED_BY.find((name) => error[name]);
+  return named !== undefined && named === ANSWERED_BY.find((name) => request[name]) && error[named] === request[named];
+}
+
 /** `/ws/` of the page's own host. */
 function ownAddress() {
   const url = new URL("/ws/", globalThis.location.href);
@@ -234,8 +243,7 @@ export class NetraClient {
   #failed(frame) {
     const error = new NetraError(frame);
     if (frame.retry_after && !frame.request_id) this.#connection.postpone(frame.retry_after);
-    const field = frame.request_id ? "request_id" : "run_id";
-    const requests = [...this.#requests].filter(([, request]) => frame[field] && request.frame[field] === frame[field]);
+    const requests = [...this.#requests].filter(([, request]) => answers(frame, request.frame));
     for (const [key, request] of requests) {
       this.#requests.delete(key);
       request.reject(error);

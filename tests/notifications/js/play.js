@@ -74,6 +74,8 @@ async ({ steps, module }) => {
     },
     start: ({ request_id, ...start }) => void answer(request_id, client.startAgent({ requestId: request_id, ...start })),
     cancel: (runId) => void answer(runId, client.cancelRun(runId)),
+    resolve: ({ run_id, approval_id, ...answer_ }) =>
+      void answer(approval_id, client.resolveApproval({ runId: run_id, approvalId: approval_id, ...answer_ })),
     follow: (runIds) => client.follow(runIds),
     close: (code) => socket().onclose({ code }),
     advance: (seconds) => advance(seconds),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from contextlib import suppress
 from typing import Final
 
+from notifications.approving import Approving
 from notifications.client import NetraClient
 from notifications.connection import ClientError
 from notifications.cursors import Frame
@@ -15,13 +17,18 @@ from notifications.terminal import Output, Terminal
 INTERRUPTED: Final = 130
 EXIT_CODES: Final = {"completed": 0, "failed": 1, "timed_out": 3, "cancelled": 4, "lost": 5}
 STATUS_SECONDS: Final = 0.5
+APPROVALS: Final = frozenset({"approval_requested", "approval_resolved"})
 
 
 class Asking:
     """One run, from the question to its end, or one that goes on already."""
 
-    def __init__(self, client: NetraClient, out: Output, terminal: Terminal, *, as_json: bool) -> None:
+    def __init__(
+        self, client: NetraClient, out: Output, terminal: Terminal, *, as_json: bool, approving: Approving
+    ) -> None:
         self._client = client
+        self._approving = approving
+        self._family: set[str] = set()
         self._out = out
         self._as_json = as_json
         self._terminal = terminal
@@ -41,8 +48,8 @@ class Asking:
                 if not self._as_json:
                     self._terminal.accepted(accepted)
             assert run_id is not None
-            if not self._as_json:
-                self._tick(loop)
+            self._family.add(run_id)
+            self._client.on_event(self._hear_of_children)
             status = await self._follow(run_id)
         return INTERRUPTED if self._interrupted.is_set() else EXIT_CODES[status]
 
@@ -51,6 +58,7 @@ class Asking:
         status, problem = "", None
         async with asyncio.TaskGroup() as group:
             canceller = group.create_task(self._cancel_when_interrupted(run_id))
+            ticker = group.create_task(self._tick(group))
             try:
                 async for event in self._client.events(run_id):
                     self._show(event)
@@ -59,20 +67,36 @@ class Asking:
                 problem = error
             finally:
                 canceller.cancel()
+                ticker.cancel()
+                self._approving.close()
         if problem is not None:
             raise problem
         return status
 
+    def _hear_of_children(self, event: Frame) -> None:
+        """Runs that this one has started may wait for an approval too; the rest of them is not shown."""
+        if event.get("parent_run_id") not in self._family:
+            return
+        self._family.add(event["run_id"])
+        self._approving.note(event)
+        if not self._as_json and event["type"] in APPROVALS:
+            self._terminal.show(event)
+
     def _show(self, event: Frame) -> None:
+        self._approving.note(event)
         if self._as_json:
             self._out.write(json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n")
             self._out.flush()
         else:
             self._terminal.show(event)
 
-    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._terminal.tick(self._client.state)
-        loop.call_later(STATUS_SECONDS, self._tick, loop)
+    async def _tick(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            with suppress(BrokenPipeError):  # whoever follows the run finds that nobody reads
+                if not self._as_json:
+                    self._terminal.tick(self._client.state)
+                self._approving.look(group)
+            await asyncio.sleep(STATUS_SECONDS)
 
     def _interrupt(self, task: asyncio.Task[int]) -> None:
         """Ctrl-C: the first has the run cancelled, the second ends this program at once."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from notifications.connection import ClientError, Connection, Ticket, as_exception, encode, socket_url
 from notifications.cursors import Frame
-from notifications.dialogue import Dialogue, Reader, request_key
+from notifications.dialogue import Dialogue, Reader, Step, request_key
 from notifications.protocol import MAX_MESSAGE_BYTES
 
 
@@ -33,6 +33,7 @@ class NetraClient:
         self._connection = Connection(self.url, token=token, ticket=ticket, dialogue=self._dialogue, tell=self._hear)
         self._answers: dict[str, asyncio.Future[Frame]] = {}
         self._news = asyncio.Condition()
+        self._listeners: list[Callable[[Frame], None]] = []
 
     @property
     def state(self) -> str:
@@ -99,6 +100,10 @@ class NetraClient:
             frame["comment"] = comment
         return await self._request(request_key("resolve_approval", approval_id), frame)
 
+    def on_event(self, call: Callable[[Frame], None]) -> None:
+        """Has `call` hear of each new event (and gap) of every run of the user, once and in order."""
+        self._listeners.append(call)
+
     async def events(self, run_id: str, *, after: int = 0) -> AsyncIterator[Frame]:
         """A run's events (and gaps) from the first, or after a cursor, until agent_completed. Raises ClientError."""
         reader = Reader(run_id, after)
@@ -127,8 +132,11 @@ class NetraClient:
             raise as_exception(answered)
         return answered
 
-    async def _hear(self, answers: list[tuple[str, Frame]]) -> None:
-        for key, frame in answers:
+    async def _hear(self, step: Step) -> None:
+        for event in step.events:
+            for call in self._listeners:
+                call(event)
+        for key, frame in step.answers:
             answer = self._answers.pop(key, None)
             if answer is not None and not answer.done():
                 answer.set_result(frame)

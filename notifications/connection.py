@@ -21,7 +21,7 @@ CLOSE_SECONDS: Final = 2.0
 REFUSED: Final = "The server refused the token or ticket: it is wrong, used or expired, or its user is not active."
 
 Ticket = Callable[[], Awaitable[str]]
-Tell = Callable[[list[tuple[str, Frame]]], Awaitable[None]]
+Tell = Callable[[Step], Awaitable[None]]
 
 
 class ClientError(Exception):
@@ -44,7 +44,7 @@ class NothingAnswers(ClientError):
 
 
 class Connection:
-    """A socket that comes back, for a dialogue that decides when; `tell` gets the answers, after each step."""
+    """A socket that comes back, for a dialogue that decides when; `tell` hears of each step."""
 
     def __init__(self, url: str, *, token: str | None, ticket: Ticket | None, dialogue: Dialogue, tell: Tell) -> None:
         self.url = url
@@ -142,7 +142,7 @@ class Connection:
 
     async def _take(self, step: Step) -> None:
         await self.send(step.send)
-        await self._tell(step.answers)
+        await self._tell(step)
 
     async def _address(self) -> str:
         if self._ticket is None:

@@ -53,6 +53,7 @@ class Terminal:
         self._calls: dict[str, Frame] = {}
         self._streamed = False
         self._in_line = False
+        self._prompt = ""
 
     def accepted(self, frame: Frame) -> None:
         if position := frame.get("queue_position"):
@@ -63,13 +64,29 @@ class Terminal:
         show = self._SHOW.get(event["type"])
         if show is not None:
             self._clear_status()
+            if self._prompt:
+                self._out.write("\n")
             show(self, event, event.get("data", {}))
+            self._out.write(self._prompt)
             self._since = self._now()
         self._out.flush()
 
+    def prompt(self, question: str) -> None:
+        """Asks at the terminal, below whatever is shown meanwhile; "" withdraws what was asked."""
+        self._clear_status()
+        if self._in_line or (self._prompt and not question):
+            self._line("")
+        self._prompt = printable(question)
+        self._out.write(self._prompt)
+        self._out.flush()
+
+    def typed(self) -> None:
+        """The person has answered what was asked, and gone to the next line."""
+        self._prompt = ""
+
     def tick(self, state: str) -> None:
         """Draws the status line anew; `state` is the connection's."""
-        if not self._is_terminal or self._in_line:
+        if not self._is_terminal or self._in_line or self._prompt:
             return
         doing = self._doing if state == "live" else f"{self._doing}; the connection is {state.replace('_', ' ')}"
         text = f"  {doing} · {self._now() - self._since:.0f} s"[: shutil.get_terminal_size().columns - 1]
@@ -81,7 +98,10 @@ class Terminal:
     def note(self, text: str) -> None:
         """A line about something that is no event."""
         self._clear_status()
+        if self._prompt:
+            self._out.write("\n")
         self._line(text)
+        self._out.write(self._prompt)
         self._out.flush()
 
     def _clear_status(self) -> None:
@@ -152,6 +172,18 @@ class Terminal:
             self._draw(self._blocks.rest())
         self._doing = "writing"
 
+    def _approval_requested(self, event: Frame, data: Frame) -> None:
+        tool = f" ({one_line(data['tool_name'])})" if data["tool_name"] else ""
+        self._line(f"? {one_line(event['agent_name'])} asks{tool}: {one_line(data['reason'])}", YELLOW)
+        for name, value in (data["arguments"] or {}).items():
+            self._line(indented(f"{one_line(name)} = {readable(value)}"))
+        self._doing = "waiting for an approval"
+
+    def _approval_resolved(self, _: Frame, data: Frame) -> None:
+        is_good = data["decision"] == "approved"
+        self._line(f"{'✓' if is_good else '✗'} {data['decision']}", GREEN if is_good else RED)
+        self._doing = "working"
+
     def _recovered(self, _: Frame, data: Frame) -> None:
         self._line(f"● taken over by another worker, attempt {data['attempt']}: {one_line(data['reason'])}")
 
@@ -191,6 +223,8 @@ class Terminal:
         "tool_progress": _tool_progress,
         "tool_completed": _tool_completed,
         "partial_result": _partial_result,
+        "approval_requested": _approval_requested,
+        "approval_resolved": _approval_resolved,
         "run_recovered": _recovered,
         "agent_completed": _completed,
         "gap": _gap,

@@ -69,6 +69,12 @@ async def fail(message: str = "This tool always fails.") -> None:
     raise ToolError("tool_failed", message)
 
 
+@tool(approval=True, repeatable=True)
+async def deliver(to: str, copies: int = 1) -> str:
+    """Says what it would deliver, if somebody approves it."""
+    return f"{copies} for {to}"
+
+
 def _is_restartable(request: RunRequest) -> bool:
     return request.params.get("restartable") is True
 
@@ -76,7 +82,7 @@ def _is_restartable(request: RunRequest) -> bool:
 @agent(
     "scripted",
     description="Does the steps in params.script; for tests and experiments.",
-    tools=[echo, sleep, fail],
+    tools=[echo, sleep, fail, deliver],
     streaming=True,
     restartable=_is_restartable,
     breaker=False,  # it fails whenever it is told to

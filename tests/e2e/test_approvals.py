@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
 import pytest
 
 from netra.testing.chat import Chat
@@ -35,6 +40,45 @@ def test_an_approval_is_given_from_a_second_window_with_other_arguments(netra: R
     assert resolved["data"]["arguments"] == {"to": "eve", "token": "[redacted]"}
     assert "needle" in events[-2]["data"]["reasoning"]  # the agent itself has the secret, and here tells it
     assert events[-1]["data"]["result"]["output"] == "sent"
+
+
+def test_an_approval_is_given_over_http(netra: RunningNetra, chat: Chat) -> None:
+    question = begin(chat)
+    address = f"{netra.url}/api/v1/runs/{question['run_id']}/approvals/{question['approval_id']}"
+    said = {"decision": "approve", "arguments": {"to": "eve", "token": "[redacted]"}, "comment": "Rather her."}
+
+    def send(token: str) -> Any:
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        with urlopen(Request(address, json.dumps(said).encode(), headers)) as answer:
+            return json.load(answer)
+
+    with pytest.raises(HTTPError) as foreign:
+        send(netra.other_token)
+    answers = [send(netra.token), send(netra.token)]
+    events = chat.finish(question["run_id"])
+
+    require_lawful(events)
+    assert (foreign.value.code, json.load(foreign.value)["code"]) == (404, "not_found")
+    assert answers == 2 * [{**question, "decision": "approved"}]
+    assert [event["type"] for event in events].count("approval_resolved") == 1
+    assert '"to": "eve"' in events[-2]["data"]["reasoning"]
+
+
+def test_a_tool_is_called_with_what_was_approved(chat: Chat) -> None:
+    run_id = chat.start_run({"tool": "deliver", "arguments": {"to": "bob", "copies": 2}})["run_id"]
+    approval = {"run_id": run_id, "approval_id": chat.wait_for(run_id, "approval_requested")["data"]["approval_id"]}
+
+    wrong = chat.ask(type="resolve_approval", **approval, decision="approve", arguments={"to": "eve", "copies": "many"})
+    chat.ask(type="resolve_approval", **approval, decision="approve", arguments={"to": "eve", "copies": 3})
+    events = chat.finish(run_id)
+
+    require_lawful(events)
+    assert (wrong["code"], wrong["field"], wrong["approval_id"]) == (
+        "invalid_message",
+        "arguments",
+        approval["approval_id"],
+    )
+    assert [event["data"]["result"] for event in events if event["type"] == "tool_completed"] == ["3 for eve"]
 
 
 def test_the_first_answer_counts_and_a_stranger_has_none(netra: RunningNetra, chat: Chat) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -172,6 +173,105 @@ def test_at_a_terminal_the_answer_is_drawn(netra: RunningNetra):
     assert "thinking · 1 s" in text
     assert "Some \x1b[1mbold\x1b[0m words." in text
     assert "|---" not in text
+
+
+class AtTerminal:
+    """`ask` at a terminal of its own, with somebody who reads and types."""
+
+    def __init__(self, netra: RunningNetra, *arguments: str) -> None:
+        self.leader, follower = pty.openpty()
+        environment = {**netra.environment, "TERM": "xterm", "COLUMNS": "120"}
+        self.process = subprocess.Popen(command(*arguments), cwd=ROOT, env=environment, stdin=follower, stdout=follower)
+        os.close(follower)
+        self.seen = ""
+
+    def read_until(self, words: str) -> None:
+        """Raises TimeoutError if they don't come."""
+        while words not in self.seen:
+            if not select.select([self.leader], [], [], 30)[0]:
+                raise TimeoutError(f"no {words!r} in {self.seen!r}")
+            self.seen += os.read(self.leader, 4096).decode("utf-8", "replace")
+        self.seen = self.seen.partition(words)[2]
+
+    def type(self, line: str) -> None:
+        os.write(self.leader, f"{line}\n".encode())
+
+    def end(self) -> int:
+        with suppress(OSError):  # Linux's way to say that the other end is closed
+            while piece := os.read(self.leader, 4096):
+                self.seen += piece.decode("utf-8", "replace")
+        os.close(self.leader)
+        return self.process.wait(timeout=30)
+
+
+def test_at_a_terminal_an_approval_is_asked_for_and_its_arguments_are_changed(netra: RunningNetra):
+    delivery = {"tool": "deliver", "arguments": {"to": "bob", "copies": 2}}
+    terminal = AtTerminal(netra, "scripted", "Go.", "--verbosity", "2", "--params", script(delivery))
+    terminal.read_until("? scripted asks (deliver): May I call deliver?")
+    terminal.read_until("copies = 2\r\n")
+    terminal.read_until("to = bob\r\n")
+    for question, line in [
+        ("Approve? yes, no, or edit the arguments: ", "edit"),
+        ("copies = 2\r\nNew value (Enter: as it is): ", "many"),
+        ("This is not JSON, such as 2", '"many"'),
+        ("to = bob\r\nNew value (Enter: as it is): ", "eve"),
+        ("Approve? yes, no, or edit the arguments: ", "y"),
+        ("deliver does not take these arguments: Expected `int`", "edit"),
+        ('copies = "many"\r\nNew value (Enter: as it is): ', "3"),
+        ("to = eve\r\nNew value (Enter: as it is): ", ""),
+        ("Approve? ", "yes"),
+    ]:
+        terminal.read_until(question)
+        terminal.type(line)
+    terminal.read_until("✓ approved")
+    terminal.read_until("result: 3 for eve")
+
+    assert terminal.end() == 0
+
+
+@pytest.mark.slow
+def test_at_a_terminal_an_approval_of_a_child_is_rejected_with_a_reason(netra: RunningNetra):
+    child = {"child": "scripted", "params": {"script": [{"approval": "May the child?"}]}, "catch": True}
+    terminal = AtTerminal(netra, "scripted", "Go.", "--params", script(child))
+    terminal.read_until("? scripted asks: May the child?")
+    terminal.read_until("Approve? yes, no: ")
+    terminal.type("no")
+    terminal.read_until("Why not? (Enter: no comment) ")
+    terminal.type("Not today.")
+    terminal.read_until("✗ rejected")
+
+    assert terminal.end() == 0
+    (row,) = netra.rows("SELECT decision, comment FROM agents_approval WHERE reason = 'May the child?'")
+    assert dict(row) == {"decision": "rejected", "comment": "Not today."}
+
+
+@pytest.mark.slow
+def test_a_question_at_a_terminal_is_withdrawn_when_it_is_answered_elsewhere(netra: RunningNetra):
+    params = script({"approval": "From elsewhere?"})
+    terminal = AtTerminal(netra, "scripted", "Go.", "--params", params, "--token", netra.token)
+    terminal.read_until("Approve? yes, no: ")
+    (row,) = netra.rows(
+        "SELECT approval_id, run_id FROM agents_approval a JOIN agents_agentexecution e ON e.id = a.execution_id"
+        " WHERE reason = 'From elsewhere?'"
+    )
+    with netra.connect() as elsewhere:
+        elsewhere.ask(type="resolve_approval", **row, decision="approve")
+    terminal.read_until("✓ approved")
+
+    assert terminal.end() == 0
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["words", "json"])
+def test_where_nobody_can_be_asked_it_says_what_to_do(netra: RunningNetra, as_json: bool):
+    question = {"approval": "Is anybody there?", "timeout": 2, "catch": True}
+
+    done = ask(netra, "scripted", "Go.", "--params", script(question), *(["--json"] if as_json else []))
+
+    told = done.stderr if as_json else done.stdout
+    assert done.returncode == 0
+    assert "scripted waits for an approval until " in told
+    assert f"Answer it at {netra.url}/threads/thread_" in told
+    assert f"{netra.url}/api/v1/runs/run_" in told
 
 
 def test_what_agents_say_does_not_steer_the_terminal(netra: RunningNetra):

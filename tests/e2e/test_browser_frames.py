@@ -1,4 +1,4 @@
-"""What the page makes of frames that no shipped agent sends yet: approvals, and runs started by runs. HTTP is real."""
+"""What the page makes of frames as a test words them: approvals, and runs started by runs. HTTP is real."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_an_approval_shows_its_arguments_and_its_time(page: Page, wired: Wire, a
     expect(form).to_contain_text("Shall I mail it?")
     expect(form).to_contain_text("expires in 4 min")
     expect(page.get_by_text("Waiting for your approval")).to_be_visible()
-    expect(page.get_by_role("status")).to_have_text("analyst needs your approval.")
+    expect(page.get_by_role("status")).to_have_text("analyst needs your approval: Shall I mail it?")
     form.get_by_role("button", name="Approve").click()
 
     expect(form.get_by_role("button", name="Approve")).to_be_disabled()
@@ -114,7 +114,7 @@ def test_arguments_are_edited_before_they_are_approved(page: Page, wired: Wire, 
     form.get_by_label("to").fill("bob@example.org")
     form.get_by_label("copies").fill("many")
     form.get_by_role("button", name="Approve").click()
-    expect(form.get_by_role("alert")).to_have_text("copies: this is not JSON.")
+    expect(form).to_contain_text("copies: this must be a number.")
     expect(form.get_by_label("copies")).to_be_focused()
     form.get_by_label("copies").fill("3")
     form.get_by_role("button", name="Approve").click()
@@ -129,17 +129,89 @@ def test_a_decision_that_fails_can_be_made_again(page: Page, wired: Wire, ask_ap
     page.get_by_role("button", name="Reject").click()
     expect(page.get_by_role("button", name="Reject")).to_be_disabled()
 
-    wired.say(type="error", code="internal", message="That went wrong.", run_id=PARENT)
+    wired.say(type="error", code="internal", message="That went wrong.", run_id=PARENT, approval_id="approval_1")
 
     expect(page.get_by_role("button", name="Reject")).to_be_enabled()
-    expect(page.get_by_role("status")).to_have_text("That went wrong.")
+    expect(page.get_by_role("form").get_by_role("alert")).to_have_text("That went wrong.")
+
+
+def test_whoever_comes_too_late_is_told(page: Page, wired: Wire, ask_approval: Callable[[], None]):
+    ask_approval()
+    page.get_by_role("button", name="Approve").click()
+
+    ids = {"run_id": PARENT, "approval_id": "approval_1"}
+    wired.say(type="error", code="approval_closed", message="This approval has been decided already.", **ids)
+
+    expect(page.get_by_role("form").get_by_role("alert")).to_have_text("This approval has been decided already.")
+    expect(page.get_by_role("button", name="Approve")).to_be_disabled()
+    wired.event("approval_resolved", approval_id="approval_1", decision="approved", arguments=None)
+    expect(page.get_by_text("Approved elsewhere.")).to_be_visible()
+
+
+def test_each_of_two_approvals_has_its_own_answer(page: Page, wired: Wire, ask_approval: Callable[[], None]):
+    ask_approval()
+    wired.event("approval_requested", approval_id="approval_2", reason="And print it?", tool_name=None, arguments=None,
+                expires_at=now(300))  # fmt: skip
+    first, second = (
+        page.get_by_role("form", name=name) for name in ("Approval of send_mail", "Approval: And print it?")
+    )
+    second.get_by_label("Comment (optional)").fill("Save paper.")
+    second.get_by_role("button", name="Reject").click()
+    first.get_by_role("button", name="Approve").click()
+
+    wired.say(type="error", code="internal", message="That went wrong.", run_id=PARENT, approval_id="approval_1")
+    expect(first.get_by_role("alert")).to_have_text("That went wrong.")
+    expect(second.get_by_role("button", name="Reject")).to_be_disabled()
+    wired.event("approval_resolved", approval_id="approval_2", decision="rejected", arguments=None)
+
+    expect(second).to_have_count(0)
+    expect(page.get_by_text("You rejected this.")).to_be_visible()
+    expect(first.get_by_role("button", name="Approve")).to_be_enabled()
+    expect(page.locator(".status")).to_have_text("Waiting for your approval")
+    (frame,) = [frame for frame in wired.of_type("resolve_approval") if frame["approval_id"] == "approval_2"]
+    assert (frame["decision"], frame["comment"]) == ("reject", "Save paper.")
+
+
+def test_an_approval_that_is_told_again_after_a_recovery_is_the_same(
+    page: Page, wired: Wire, ask_approval: Callable[[], None]
+):
+    ask_approval()
+    form = page.get_by_role("form", name="Approval of send_mail")
+    form.get_by_label("to").fill("bob@example.org")
+
+    wired.event("run_recovered", attempt=2, reason="The worker went away.")
+    wired.event("approval_requested", approval_id="approval_1", reason="Shall I mail it?", tool_name="send_mail",
+                arguments={"to": "ada@example.org", "copies": 2}, expires_at=now(300))  # fmt: skip
+
+    expect(page.get_by_text("Another worker took over (attempt 2)")).to_be_visible()
+    expect(form).to_have_count(1)
+    expect(form.get_by_label("to")).to_have_value("bob@example.org")
+    wired.event("approval_resolved", approval_id="approval_1", decision="rejected", arguments=None)
+    expect(form).to_have_count(0)
+
+
+def test_arguments_that_are_too_large_to_be_shown_whole_are_approved_as_they_are(page: Page, wired: Wire):
+    send(page, "Do it")
+    wired.start()
+    arguments = {"cut": True, "bytes": 300_000, "json_extract": '{"text": "xxxx'}
+    wired.event("approval_requested", approval_id="approval_1", reason="Shall I?", tool_name="send_mail",
+                arguments=arguments, expires_at=now(300))  # fmt: skip
+
+    form = page.get_by_role("form", name="Approval of send_mail")
+    expect(form.get_by_text("Arguments, too large to be changed here")).to_be_visible()
+    expect(form.get_by_role("textbox")).to_have_count(1)
+    form.get_by_role("button", name="Approve").click()
+
+    expect(form.get_by_role("button", name="Approve")).to_be_disabled()
+    (frame,) = wired.of_type("resolve_approval")
+    assert "arguments" not in frame
 
 
 @pytest.mark.parametrize(
     ("decision", "words"),
     [
-        ("approved", "You approved this."),
-        ("rejected", "You rejected this."),
+        ("approved", "Approved elsewhere."),
+        ("rejected", "Rejected elsewhere."),
         ("expired", "It expired without an answer."),
     ],
 )

@@ -16,6 +16,7 @@ from django.db import DatabaseError
 
 from agents.database import in_database
 from notifications import credentials
+from notifications.approving import Approving
 from notifications.asking import EXIT_CODES, INTERRUPTED, Asking
 from notifications.client import NetraClient, frame_bytes, start_frame
 from notifications.connection import ClientError, NothingAnswers, Refused, is_local, socket_url
@@ -68,7 +69,15 @@ class Command(BaseCommand):
             unfolds=options["verbosity"] > 1,
             now=time.monotonic,
         )
-        asking = Asking(client, self.stdout, terminal, as_json=options["json"])
+        as_json, stdin = options["json"], sys.stdin
+        may_ask = not as_json and self.stdout.isatty() and stdin is not None and stdin.isatty()
+        approving = Approving(
+            client,
+            terminal,
+            keyboard=stdin.fileno() if may_ask else None,
+            tell=self.stderr.write if as_json else terminal.note,
+        )
+        asking = Asking(client, self.stdout, terminal, as_json=as_json, approving=approving)
         try:
             code = asyncio.run(asking.run(request, options["resume"]))
         except NothingAnswers as error:

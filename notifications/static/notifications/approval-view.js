@@ -1,97 +1,152 @@
 // @ts-check
 /**
- * An agent asks for leave: what it wants to do, with arguments that can be changed, until when, and two buttons.
+ * An agent asks for leave: what it wants to do, with arguments that can be changed, until when, a comment, two buttons.
  *
  * @import {Approval} from "./run-state.js"
- * @typedef {"approve" | "reject"} Decision
- * @typedef {(approval: Approval, decision: Decision, changed: Record<string, unknown> | undefined) => void} Decide
+ * @import {TabMemory} from "./tab-memory.js"
+ * @import {Present} from "./run-view.js"
+ * @import {NetraError} from "./netra-client.js"
+ * @typedef {{decision: "approve" | "reject", arguments?: Record<string, unknown>, comment?: string}} Said
+ * @typedef {(approval: Approval, said: Said) => Promise<unknown>} Decide  done when the server has taken it
  */
+import { ArgumentFields } from "./argument-fields.js";
 import { h, setText } from "./dom.js";
-import { pretty, ticking } from "./format.js";
+import { clipped, ticking } from "./format.js";
 import { icon } from "./icons.js";
 import { block } from "./tool-view.js";
 
-const DECISIONS = /** @type {Record<string, string>} */ ({ approved: "You approved this.", rejected: "You rejected this.",
-  expired: "It expired without an answer." });
+const MOST_COMMENT = 2000;
+const DONE = { approve: "You approved this. The agent will go on.", reject: "You rejected this. The agent will go on." };
+const DECIDED = /** @type {Record<string, Record<string, string>>} */ ({
+  approved: { here: "You approved this.", elsewhere: "Approved elsewhere.", "": "Approved." },
+  rejected: { here: "You rejected this.", elsewhere: "Rejected elsewhere.", "": "Rejected." },
+  expired: { "": "It expired without an answer." },
+});
 
-/** @param {Approval} approval @param {Decide} onDecide */
-export function drawApproval(approval, onDecide) {
-  const head = h("p", { class: "approval-head" }, icon("hand"), h("strong", { textContent: "Your approval is needed" }),
-    h("span", { class: "approval-clock", "data-expires": String(approval.expiresAt ?? "") }));
-  const reason = h("p", { dir: "auto", textContent: approval.reason });
-  if (approval.decision) {
-    head.querySelector("strong")?.replaceChildren(DECISIONS[approval.decision] ?? approval.decision);
-    return h("div", { class: "approval", "data-decision": approval.decision }, head, reason, ...block(approval.name, approval.arguments));
-  }
-  const fields = Object.entries(asObject(approval.arguments)).map(([name, value]) => new Field(name, value));
-  const problem = h("p", { class: "problem", role: "alert", hidden: true });
-  const form = h("form", { class: "approval", "aria-label": `Approval of ${approval.name}` }, head, reason,
-    h("p", { class: "tool-name", textContent: approval.name }), ...fields.map((field) => field.element), problem,
-    h("p", { class: "approval-buttons" },
-      h("button", { class: "primary", value: "approve", textContent: "Approve" }),
-      h("button", { class: "secondary", value: "reject", textContent: "Reject" })));
-  form.onsubmit = (event) => {
-    event.preventDefault();
-    const decision = /** @type {Decision} */ (/** @type {HTMLButtonElement} */ (event.submitter)?.value ?? "approve");
-    const wrong = decision === "approve" ? fields.find((field) => field.problem) : undefined;
-    problem.hidden = !wrong;
-    setText(problem, wrong ? `${wrong.name}: ${wrong.problem}` : "");
-    if (wrong) return wrong.input.focus();
-    for (const button of form.querySelectorAll("button")) button.disabled = true;
-    onDecide(approval, decision, decision === "approve" ? changes(fields) : undefined);
-  };
-  return form;
+/** One that has been decided, as a step of its run. @param {Approval} approval */
+export function drawDecided(approval) {
+  const { decision, answered, reason, name } = approval;
+  const words = DECIDED[decision ?? ""];
+  const head = h("p", { class: "approval-head" }, icon("hand"),
+    h("strong", { textContent: words?.[answered ?? ""] ?? words?.[""] ?? String(decision) }));
+  const asked = h("p", { dir: "auto", textContent: reason });
+  const about = approval.arguments ? block(name ?? "Arguments", approval.arguments) : [];
+  return h("div", { class: "approval", "data-decision": decision }, head, asked, ...about);
 }
 
-/** The clock of an open approval. @param {HTMLElement} root @param {number} now server time, ms */
-export function tickApprovals(root, now) {
-  for (const clock of root.querySelectorAll("form .approval-clock")) {
-    const expires = Number(/** @type {HTMLElement} */ (clock).dataset.expires);
-    if (expires) setText(clock, expires > now ? `expires in ${ticking(expires - now)}` : "has expired");
+/** One that is open. It is waiting, sent, answered here, or expired; what is written in it survives a reload. */
+export class ApprovalCard {
+  /** @type {"waiting" | "sent" | "done" | "expired"} */
+  #state = "waiting";
+  /** @type {"approve" | "reject" | null} */
+  #said = null;
+  #approval;
+  #onDecide;
+  #memory;
+  #fields;
+  #comment = h("input", { maxLength: MOST_COMMENT, dir: "auto", autocomplete: "off" });
+  #clock = h("span", { class: "approval-clock" });
+  #words = h("p", { class: "approval-state" });
+  #problem = h("p", { class: "problem", role: "alert", dir: "auto", hidden: true });
+  #buttons;
+
+  /** @param {Approval} approval @param {TabMemory} memory @param {Decide} onDecide */
+  constructor(approval, memory, onDecide) {
+    const { id, name, reason } = approval;
+    const left = memory.read(this.#draft(id), { texts: {}, comment: "" });
+    this.#approval = approval;
+    this.#memory = memory;
+    this.#onDecide = onDecide;
+    this.#fields = new ArgumentFields(approval.arguments, id, left.texts);
+    this.#comment.value = left.comment;
+    this.#comment.id = `${id}-comment`;
+    this.#buttons = [button("primary", "Approve", () => this.#decide("approve")), button("secondary", "Reject", () => this.#decide("reject"))];
+    this.element = h("form", { class: "approval", "aria-label": name ? `Approval of ${name}` : `Approval: ${clipped(reason, 80)}` },
+      h("p", { class: "approval-head" }, icon("hand"), h("strong", { textContent: "Your approval is needed" }), this.#clock),
+      h("p", { class: "approval-reason", dir: "auto", textContent: reason }),
+      name && h("p", { class: "tool-name", dir: "auto", textContent: name }),
+      this.#fields.element,
+      h("div", { class: "field" }, h("label", { htmlFor: this.#comment.id, textContent: "Comment (optional)" }), this.#comment),
+      this.#problem, h("p", { class: "approval-buttons" }, ...this.#buttons), this.#words);
+    this.element.onsubmit = (event) => event.preventDefault(); // Enter in a field must not approve anything
+    this.element.addEventListener("input", () => this.#keep());
+    this.#enter("waiting");
   }
-}
 
-/** The decision did not arrive. @param {HTMLElement} root */
-export function reopenApprovals(root) {
-  const buttons = /** @type {NodeListOf<HTMLButtonElement>} */ (root.querySelectorAll("form.approval button"));
-  for (const button of buttons) button.disabled = false;
-}
-
-/** @param {unknown} value @returns {Record<string, unknown>} */
-const asObject = (value) => (typeof value === "object" && value !== null ? /** @type {any} */ (value) : {});
-
-/** All arguments, if one was changed. @param {Field[]} fields */
-const changes = (fields) =>
-  fields.some((field) => field.isChanged) ? Object.fromEntries(fields.map((field) => [field.name, field.value])) : undefined;
-
-/** One argument: a text as it is, all else as JSON. */
-class Field {
-  /** @param {string} name @param {unknown} before */
-  constructor(name, before) {
-    this.name = name;
-    this.before = before;
-    this.text = pretty(before) ?? "";
-    const isLong = this.text.length > 60 || this.text.includes("\n");
-    this.input = h(isLong ? "textarea" : "input", { value: this.text, dir: "auto", spellcheck: false });
-    if (isLong) /** @type {HTMLTextAreaElement} */ (this.input).rows = 4;
-    this.element = h("label", { class: "field" }, h("span", { textContent: name }), this.input);
+  /** Now that it has been decided: where? @returns {"here" | "elsewhere"} */
+  get answered() {
+    return this.#said !== null && this.#approval.decision?.startsWith(this.#said) ? "here" : "elsewhere";
   }
 
-  get isChanged() {
-    return this.input.value !== this.text;
+  /** What changes by the second. @param {Present} present */
+  tick({ now, online }) {
+    const { expiresAt } = this.#approval;
+    const left = expiresAt === null ? Infinity : expiresAt - now;
+    if (left <= 0 && this.#state === "waiting") this.#enter("expired");
+    setText(this.#clock, left === Infinity ? "" : left > 0 ? `expires in ${ticking(left)}` : "has expired");
+    if (this.#state === "sent") setText(this.#words, online ? "Sending your answer" : "Your answer will be sent when the connection is back");
   }
 
-  get problem() {
-    if (!this.isChanged || typeof this.before === "string") return "";
+  /** It has been decided: what was written in it is not needed any more. */
+  forget() {
+    this.#memory.write(this.#draft(this.#approval.id), null);
+  }
+
+  /** @param {"approve" | "reject"} decision */
+  async #decide(decision) {
+    if (this.#state !== "waiting") return;
+    this.#complain("");
+    if (decision === "approve" && !this.#fields.check()) return;
+    const comment = this.#comment.value.trim();
+    const changed = decision === "approve" ? this.#fields.values : undefined;
+    this.#said = decision;
+    this.#enter("sent");
     try {
-      return typeof JSON.parse(this.input.value) === typeof this.before ? "" : `this must stay a ${typeof this.before}.`;
-    } catch {
-      return "this is not JSON.";
+      await this.#onDecide(this.#approval, { decision, ...(changed && { arguments: changed }), ...(comment && { comment }) });
+      this.#enter("done", DONE[decision]);
+    } catch (error) {
+      this.#refused(/** @type {NetraError} */ (error));
     }
   }
 
-  get value() {
-    if (!this.isChanged) return this.before;
-    return typeof this.before === "string" ? this.input.value : JSON.parse(this.input.value);
+  /** @param {NetraError} error */
+  #refused({ code, message, frame }) {
+    this.#said = null;
+    this.#enter(code === "approval_closed" ? "expired" : "waiting");
+    this.#complain(message);
+    if (frame.field === "arguments") this.#fields.refuse(message);
   }
+
+  /** @param {ApprovalCard["#state"]} state @param {string} [words] */
+  #enter(state, words = "") {
+    this.#state = state;
+    const isOpen = state === "waiting";
+    this.element.dataset.state = state;
+    this.#fields.element.disabled = !isOpen;
+    this.#comment.readOnly = !isOpen;
+    for (const each of this.#buttons) each.setAttribute("aria-disabled", String(!isOpen)); // not disabled: that would lose the focus
+    setText(this.#words, state === "expired" ? "It can no longer be answered." : words);
+  }
+
+  /** @param {string} sentence */
+  #complain(sentence) {
+    setText(this.#problem, sentence);
+    this.#problem.hidden = !sentence;
+  }
+
+  #keep() {
+    this.#memory.write(this.#draft(this.#approval.id), { texts: this.#fields.texts, comment: this.#comment.value });
+  }
+
+  /** @param {string} id */
+  #draft(id) {
+    return `approval:${id}`;
+  }
+}
+
+/** @param {string} kind @param {string} words @param {() => void} act */
+function button(kind, words, act) {
+  const made = h("button", { type: "button", class: kind, textContent: words });
+  made.onclick = act;
+  return made;
 }

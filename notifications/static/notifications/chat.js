@@ -1,6 +1,5 @@
 // @ts-check
 /** The chat page: its parts put together. */
-import { reopenApprovals } from "./approval-view.js";
 import { Composer } from "./composer.js";
 import { ConnectionView } from "./connection-view.js";
 import { Conversation } from "./conversation.js";
@@ -45,13 +44,9 @@ const conversation = new Conversation(find("#turns"), scroll, () => ({ now: serv
     conversation.changed(state);
     client.cancelRun(/** @type {string} */ (state.runId)).catch((error) => say(error.message));
   },
-  onDecide: ({ state, element }, approval, decision, changed) => {
-    const runId = /** @type {string} */ (state.runId);
-    client.resolveApproval({ runId, approvalId: approval.id, decision, arguments: changed }).catch((error) => {
-      reopenApprovals(element);
-      say(error.message);
-    });
-  },
+  onDecide: ({ state }, approval, said) =>
+    client.resolveApproval({ runId: /** @type {string} */ (state.runId), approvalId: approval.id, ...said }),
+  memory,
 });
 
 const composer = new Composer(agents, memory, send);
@@ -143,9 +138,10 @@ client.onEvent((event) => {
   if (conversation.has(state) && event.seq !== 1) conversation.changed(state);
   else show(state);
   if (event.type === "agent_started" && !state.isHistory) sidebar.refreshSoon();
-  if (event.type === "approval_requested" && state.openApproval) say(`${state.agentName} needs your approval.`);
-  if (wasLive && !state.isLive && !state.isHistory) sidebar.ended(state.threadId ?? "");
   const isNews = serverNow() - Date.parse(event.timestamp) < JUST_NOW_MS;
+  if (event.type === "approval_requested" && state.openApprovals.length) say(`${state.agentName} needs your approval: ${event.data.reason}`);
+  if (event.type === "approval_resolved" && isNews && desk.shows(state)) say(`${state.agentName}: ${event.data.decision}.`);
+  if (wasLive && !state.isLive && !state.isHistory) sidebar.ended(state.threadId ?? "");
   if (wasLive && !state.isLive && isNews && desk.shows(state) && !state.parentRunId) say(announcement(state));
 });
 

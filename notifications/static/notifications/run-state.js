@@ -6,8 +6,8 @@
  * @typedef {{kind: "tool", id: string, name: string, arguments: unknown, status: string, startedAt: number,
  *   durationMs: number | null, result: unknown, error: {code: string, message: string} | null,
  *   note: string, progress: number | null}} Tool
- * @typedef {{kind: "approval", id: string, reason: string, name: string, arguments: unknown, expiresAt: number | null,
- *   decision: string | null}} Approval
+ * @typedef {{kind: "approval", id: string, reason: string, name: string | null, arguments: unknown, expiresAt: number | null,
+ *   decision: string | null, answered: "here" | "elsewhere" | null}} Approval  answered: where, if this page has seen it open
  * @typedef {{kind: "note", text: string}} Note
  * @typedef {Thought | Tool | Approval | Note} Step
  * @typedef {{id: string, text: string}} Message
@@ -36,6 +36,7 @@ export class RunState {
   cancelRequested = false;
   /** It had ended before this page heard of it. */ isHistory = false;
   /** @type {Map<string, Tool>} */ #tools = new Map();
+  /** @type {Map<string, Approval>} */ #approvals = new Map();
 
   /** @param {{agentName: string, message?: string, params?: Record<string, unknown>}} start */
   constructor({ agentName, message = "", params }) {
@@ -68,10 +69,9 @@ export class RunState {
     return said.some((text) => text.trim() === String(this.output).trim()) ? null : this.output;
   }
 
-  /** @returns {Approval | undefined} the one that waits for an answer */
-  get openApproval() {
-    const open = this.steps.findLast((step) => step.kind === "approval" && !step.decision);
-    return open?.kind === "approval" && this.isLive ? open : undefined;
+  /** @returns {Approval[]} those that wait for an answer */
+  get openApprovals() {
+    return this.isLive ? [...this.#approvals.values()].filter((approval) => !approval.decision) : [];
   }
 
   /** @param {any} run as its thread lists it; its events are still to come */
@@ -143,9 +143,7 @@ export class RunState {
       case "partial_result":
         return this.#partial(data);
       case "approval_requested":
-        this.#add({ kind: "approval", id: data.approval_id, reason: data.reason, name: data.tool_name,
-          arguments: data.arguments, expiresAt: Date.parse(data.expires_at) || null, decision: null });
-        return this.#enter("approval");
+        return this.#approvalRequested(data);
       case "approval_resolved":
         return this.#approvalResolved(data);
       case "run_recovered":
@@ -202,14 +200,25 @@ export class RunState {
     this.#enter(data.is_complete ? "thinking" : "writing");
   }
 
+  /** After a recovery an open one is told again. @param {any} data */
+  #approvalRequested(data) {
+    if (!this.#approvals.has(data.approval_id)) {
+      /** @type {Approval} */
+      const approval = { kind: "approval", id: data.approval_id, reason: data.reason, name: data.tool_name, arguments: data.arguments,
+        expiresAt: Date.parse(data.expires_at) || null, decision: null, answered: null };
+      this.#approvals.set(approval.id, approval);
+      this.#add(approval);
+    }
+    this.#enter("approval");
+  }
+
   /** @param {any} data */
   #approvalResolved(data) {
-    const approval = this.steps.findLast((step) => step.kind === "approval" && step.id === data.approval_id);
-    if (approval?.kind === "approval") {
-      approval.decision = data.decision;
-      this.changedSteps.add(approval);
+    const approval = this.#approvals.get(data.approval_id);
+    if (approval) {
+      this.changedSteps.add(Object.assign(approval, { decision: data.decision, arguments: data.arguments }));
     }
-    this.#enter("thinking");
+    this.#enter(this.openApprovals.length ? "approval" : "thinking");
   }
 
   /** @param {any} data */

@@ -4,13 +4,14 @@
  *
  * @import {RunState} from "./run-state.js"
  * @import {Approval} from "./run-state.js"
- * @import {Decision} from "./approval-view.js"
+ * @import {Said} from "./approval-view.js"
+ * @import {TabMemory} from "./tab-memory.js"
  * @typedef {{now: number, online: boolean}} Present  now: server time, ms
  * @typedef {{onCancel: (view: RunView) => void, onRetry: (view: RunView) => void, onDirty: (view: RunView) => void,
- *   onDecide: (view: RunView, approval: Approval, decision: Decision, changed?: Record<string, unknown>) => void}} Actions
+ *   onDecide: (view: RunView, approval: Approval, said: Said) => Promise<unknown>, memory: TabMemory}} Actions
  */
 import { AnswerView } from "./answer-view.js";
-import { tickApprovals } from "./approval-view.js";
+import { ApprovalList } from "./approval-list.js";
 import { h, setText } from "./dom.js";
 import { activity, counted, duration, outcome, ticking } from "./format.js";
 import { icon } from "./icons.js";
@@ -34,6 +35,7 @@ export class RunView {
   #stepsBox;
   #children = h("div", { class: "children" });
   #answer;
+  #approvals;
   #end = h("footer", { class: "run-end", hidden: true });
   #card;
   #wasLive = true;
@@ -44,15 +46,16 @@ export class RunView {
     this.state = state;
     this.#actions = actions;
     const onDirty = () => actions.onDirty(this);
-    this.#steps = new StepList({ onChange: onDirty, onDecide: (...decided) => actions.onDecide(this, ...decided) });
+    this.#steps = new StepList(onDirty);
+    this.#approvals = new ApprovalList(actions.memory, (...said) => actions.onDecide(this, ...said));
     this.#answer = new AnswerView(onDirty);
     this.#stepsBox = h("details", { class: "activity", open: true, hidden: true },
       h("summary", {}, h("span", { class: "fold" }, icon("chevron")), this.#stepsTitle), this.#steps.element);
     this.#stepsBox.addEventListener("click", () => (this.#touched = true));
     this.#cancel.onclick = () => actions.onCancel(this);
-    this.#card = h("section", { class: "run", "aria-label": `Run of ${state.agentName}` },
+    this.#card = h("section", { class: "run", tabIndex: -1, "aria-label": `Run of ${state.agentName}` },
       h("header", { class: "run-head" }, this.#mark, this.#agent, this.#status, this.#clock, this.#heard, this.#cancel),
-      this.#stepsBox, this.#children, this.#answer.element, this.#end);
+      this.#stepsBox, this.#children, this.#answer.element, this.#approvals.element, this.#end);
     this.element = h("article", { class: "turn" }, h("div", { class: "user" }, this.#message, this.#attachment), this.#card);
   }
 
@@ -75,6 +78,7 @@ export class RunView {
     setText(this.#message, state.message);
     this.#message.hidden = !state.message;
     this.#renderAttachment();
+    if (this.#approvals.update(state.openApprovals)) this.#card.focus({ preventScroll: true });
     this.#renderSteps();
     this.#answer.render(state);
     this.tick(present);
@@ -90,7 +94,7 @@ export class RunView {
     const running = state.isLive && state.startedAt !== null;
     setText(this.#clock, running ? ticking(now - /** @type {number} */ (state.startedAt)) : "");
     setText(this.#heard, running ? lastActivity(now - /** @type {number} */ (state.lastEventAt)) : "");
-    if (state.openApproval) tickApprovals(this.#steps.element, now);
+    this.#approvals.tick({ now, online });
   }
 
   #renderMark() {

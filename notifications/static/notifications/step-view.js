@@ -3,9 +3,8 @@
  * The steps of a run: thoughts, tool calls, approvals, notes. Only the latest are in the page.
  *
  * @import {Step} from "./run-state.js"
- * @import {Decide} from "./approval-view.js"
  */
-import { drawApproval } from "./approval-view.js";
+import { drawDecided } from "./approval-view.js";
 import { h, setText } from "./dom.js";
 import { drawTool, updateTool } from "./tool-view.js";
 
@@ -18,11 +17,9 @@ export class StepList {
   #limit = LATEST;
   #list = h("ol", { class: "steps" });
   #earlier = h("button", { type: "button", class: "quiet earlier", hidden: true });
-  #onDecide;
 
-  /** @param {{onChange: () => void, onDecide: Decide}} options */
-  constructor({ onChange, onDecide }) {
-    this.#onDecide = onDecide;
+  /** @param {() => void} onChange */
+  constructor(onChange) {
     this.element = h("div", { class: "step-list" }, this.#earlier, this.#list);
     this.#earlier.onclick = () => {
       this.#limit += MORE;
@@ -78,7 +75,7 @@ export class StepList {
       case "tool":
         return drawTool(step);
       case "approval":
-        return drawApproval(step, this.#onDecide);
+        return step.decision ? drawDecided(step) : h("span", { class: "note", dir: "auto", textContent: `Asked: ${step.reason}` });
       case "note":
         return h("span", { class: "note", dir: "auto", textContent: step.text });
     }

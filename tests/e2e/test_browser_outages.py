@@ -68,7 +68,6 @@ def test_what_is_typed_offline_is_queued_and_sent_once_even_over_a_reload(page: 
     context.set_offline(False)
     page.reload()
 
-    page.get_by_role("link", name=re.compile("^Typed offline")).first.click()
     for number, message in enumerate(("Typed offline", "And one more")):
         expect(page.locator(".message").nth(number)).to_have_text(message)
         ends(page.locator(".turn").nth(number), "Failed after")
@@ -79,6 +78,24 @@ def test_what_is_typed_offline_is_queued_and_sent_once_even_over_a_reload(page: 
     )
     assert len(rows) == 2
     assert len({row["thread_id"] for row in rows}) == 1
+
+
+def test_a_reload_that_began_before_the_first_message_was_accepted_comes_to_its_thread(page: Page):
+    send(page, "The first of its thread", "scripted")
+    expect(page).to_have_url(re.compile("/threads/thread_"))
+    thread = page.url
+    page.evaluate("history.replaceState(null, '', '/')")  # where the reload was going to
+
+    page.reload()
+
+    expect(page).to_have_url(thread)
+    expect(page.get_by_text("The first of its thread").last).to_be_visible()
+    page.get_by_role("button", name="New chat").click()
+    page.reload()
+    expect(page.get_by_role("heading", name="New chat")).to_be_visible()
+    page.goto(thread)
+    page.goto(page.url.partition("/threads/")[0])
+    expect(page.get_by_role("heading", name="New chat")).to_be_visible()
 
 
 def test_a_run_that_ended_while_away_is_simply_there(page: Page, context: BrowserContext):

@@ -33,7 +33,10 @@ export class Desk {
     find("#earlier-turns").onclick = () => this.#load(this.#earlier);
   }
 
+  /** A reload that began just before the first message was accepted comes back to the address that the page had then. */
   start() {
+    const became = this.#parts.memory.read("became", "");
+    if (became && threadInAddress() === null && wasReloaded()) history.replaceState(null, "", addressOf(became));
     this.#go(threadInAddress());
   }
 
@@ -71,6 +74,7 @@ export class Desk {
     if (conversation === this.#nameOfNew) this.#parts.memory.write("new", newRequestId());
     if (this.name !== conversation || this.threadId !== null) return;
     this.threadId = this.name = threadId;
+    this.#parts.memory.write("became", threadId);
     history.replaceState(null, "", addressOf(threadId));
     this.#parts.scroll.rename(threadId);
     this.#parts.composer.rename(threadId);
@@ -96,8 +100,9 @@ export class Desk {
 
   /** @param {string | null} threadId */
   #go(threadId) {
-    const { conversation, scroll, composer, sidebar, store, unanswered } = this.#parts;
+    const { conversation, scroll, composer, sidebar, store, memory, unanswered } = this.#parts;
     scroll.keep();
+    memory.write("became", null);
     conversation.clear();
     this.threadId = threadId;
     this.name = threadId ?? this.#nameOfNew;
@@ -156,6 +161,11 @@ export class Desk {
     setText(notice, words);
     notice.hidden = !words;
   }
+}
+
+function wasReloaded() {
+  const [visit] = performance.getEntriesByType("navigation");
+  return /** @type {PerformanceNavigationTiming | undefined} */ (visit)?.type === "reload";
 }
 
 /** @returns {string | null} */

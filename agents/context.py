@@ -18,6 +18,7 @@ from agents.events import Usage
 from agents.history import Turn, last_of, read_turns
 from agents.ids import Prefix, new_id
 from agents.ledger import Ledger, replay, was_cut_off
+from agents.model_answers import ModelAnswers
 from agents.runs import Run, RunRequest
 from agents.team import Child, Team
 from agents.tools import CURRENT_CALL, Dispatcher, Tool, ToolCall, is_method
@@ -149,6 +150,7 @@ class AgentExecutionContext:
         team: Team,
         asking: Asking,
         ledger: Ledger,
+        model_answers: ModelAnswers,
     ) -> None:
         self.run_id = run.run_id
         self.thread_id = run.thread_id
@@ -164,6 +166,8 @@ class AgentExecutionContext:
         self._run = run
         self._team = team
         self._asking = asking
+        self.model_answers = model_answers
+        """For adapters of model frameworks; see agents.model_answers."""
         self.tools = RunTools(self, tools, dispatcher, ledger)
         self.warnings: list[str] = []
         self.usage: Usage | None = None

@@ -21,6 +21,7 @@ from agents.errors import AgentError, ChildFailed, Fenced, NetraError, UnknownEx
 from agents.events import Problem
 from agents.leases import Claim, Progress, read_deadline, read_progress
 from agents.ledger import Ledger
+from agents.model_answers import ModelAnswers, read_answers
 from agents.phases import AgentExecutionPhase
 from agents.registry import AgentRegistry, AgentSpec, UserAgentSession
 from agents.team import Team
@@ -72,18 +73,22 @@ class AgentExecutionCore:
         `stop` ends it early: with an Ending, or with None to leave the run for another worker. If the run turns out
         to be another worker's, nothing more is written and nothing is raised.
         """
-        execution = await self._begin(claim, desk)
+        may_be_others = claim.restartable and claim.run.attempt > 1
+        earlier = await patiently(read_answers, claim.run.pk) if may_be_others else {}
+        answers = ModelAnswers(claim.run, earlier, keeps=claim.restartable)
+        execution = await self._begin(claim, desk, answers)
         try:
             ending = await execution.supervise(stop)
             if ending is not None:
                 await execution.finish(ending)
+                await answers.forget()
         except (Fenced, UnknownExecution):
             log.warning("run has another writer", run_id=claim.run.run_id, attempt=claim.run.attempt)
         finally:
             execution.close()
             self._tracker.stop_tracking(claim.run.run_id)
 
-    async def _begin(self, claim: Claim, desk: Desk) -> _Execution:
+    async def _begin(self, claim: Claim, desk: Desk, answers: ModelAnswers) -> _Execution:
         progress = await patiently(read_progress, claim.run.pk) if claim.state.last_seq else None
         self._tracker.start_execution(
             claim,
@@ -108,6 +113,7 @@ class AgentExecutionCore:
                 told=progress.open_approvals if progress else frozenset(),
             ),
             desk=desk,
+            answers=answers,
         )
 
 
@@ -126,6 +132,7 @@ class _Execution:
         team: Team,
         asking: Asking,
         desk: Desk,
+        answers: ModelAnswers,
     ) -> None:
         self._claim = claim
         self._deadline_at = claim.deadline_at
@@ -137,6 +144,7 @@ class _Execution:
         self._team = team
         self._asking = asking
         self._desk = desk
+        self._answers = answers
         self._progress = progress
         self._spec: AgentSpec | None = None
         self._context: AgentExecutionContext | None = None
@@ -227,6 +235,7 @@ class _Execution:
             team=self._team,
             asking=self._asking,
             ledger=Ledger(self._progress.calls if self._progress else ()),
+            model_answers=self._answers,
         )
         if tracker.get_state(run.run_id).phase is _P.CONTEXT_VALIDATION:
             await self._notifier.notify_agent_started(streaming=spec.streaming)

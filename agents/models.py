@@ -172,6 +172,20 @@ class Approval(models.Model):
         return self.approval_id
 
 
+class ModelAnswer(models.Model):
+    """What a language model answered a restartable run, whole, for its next attempt; gone when the run has ended."""
+
+    execution = models.ForeignKey(AgentExecution, on_delete=models.CASCADE, related_name="+", db_index=False)
+    key = models.CharField(max_length=64)
+    text = models.TextField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["execution", "key"], name="model_answer_once")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class Worker(models.Model):
     """A process that executes runs; `owner` is what its runs' leases name. One that was killed stays for a while."""
 

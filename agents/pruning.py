@@ -8,7 +8,7 @@ from typing import Final
 
 from django.db import transaction
 
-from agents.models import AgentExecution, ExecutionEvent
+from agents.models import AgentExecution, ExecutionEvent, ModelAnswer
 
 BATCH_RUNS: Final = 100
 """Runs whose events one transaction deletes, so that nobody waits long for the database."""
@@ -25,5 +25,6 @@ def prune_events(*, ended_before: datetime) -> Iterator[tuple[int, int]]:
                 return
             events = ExecutionEvent.objects.filter(execution__in=keys).exclude(type="agent_completed")
             deleted, _ = events.delete()
+            ModelAnswer.objects.filter(execution__in=keys).delete()
         last_pk = keys[-1]
         yield len(keys), deleted

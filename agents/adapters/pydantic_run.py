@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
 from msgspec import UNSET
+from pydantic import TypeAdapter
 from pydantic_ai import (
     Agent,
     AgentRunResultEvent,
     AgentStreamEvent,
     ModelMessage,
+    ModelMessagesTypeAdapter,
     ModelResponse,
     ModelRetry,
     PartDeltaEvent,
@@ -26,13 +28,13 @@ from pydantic_ai import (
     ToolCallPart,
     ToolDefinition,
 )
-from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.capabilities import AbstractCapability, WrapModelRequestHandler
 from pydantic_ai.exceptions import ModelConnectionError, ToolFailed, ToolFailedError, ToolRetryError
 from pydantic_ai.models import ModelRequestContext
 from pydantic_ai.tools import Tool as ModelTool
 from pydantic_ai.toolsets import FunctionToolset
 from pydantic_ai.usage import RunUsage, UsageLimits
-from pydantic_core import to_jsonable_python
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from agents.adapters.failures import as_agent_error
 from agents.bounds import cut_value, to_json_value
@@ -48,6 +50,7 @@ THOUGHT_CHARACTERS: Final = 240
 """Reasoning that streams is told in sentences of at least this length, not token by token."""
 _ANSWERS: Final = (ModelRetry, ToolFailed, ToolRetryError, ToolFailedError)
 """What a tool raises to say something to the model."""
+_RESPONSE: Final = TypeAdapter(ModelResponse)
 _SENTENCE_END: Final = re.compile(r"[.!?:]\s|\n")
 
 
@@ -143,7 +146,7 @@ class _Told:
 
 
 class _Through(AbstractCapability[Any]):
-    """Takes the agent's tool calls through Netra's dispatcher and refuses answers that broke off."""
+    """Takes tool calls through Netra's dispatcher, refuses answers that broke off, and asks the model nothing twice."""
 
     def __init__(self, context: AgentExecutionContext) -> None:
         self._context = context
@@ -169,7 +172,22 @@ class _Through(AbstractCapability[Any]):
             if isinstance(error.__cause__, _ANSWERS):
                 raise error.__cause__ from error
             raise (ModelRetry if error.code == "invalid_arguments" else ToolFailed)(error.message) from error
-        return _for_model(result) if own else returned[0]
+        return returned[0] if returned and not own else _for_model(result)
+
+    async def wrap_model_request(
+        self, ctx: RunContext[Any], *, request_context: ModelRequestContext, handler: WrapModelRequestHandler
+    ) -> ModelResponse:
+        """The response; what an earlier attempt at the run has been answered is not asked again."""
+        answers = self._context.model_answers
+        key = answers.key_of(lambda: _asked(request_context))
+        if key is None:
+            return await handler(request_context)
+        if (earlier := answers.earlier(key)) is not None:
+            return _RESPONSE.validate_json(earlier)
+        response = await handler(request_context)
+        with suppress(PydanticSerializationError):  # text that no JSON can carry: it is asked again
+            await answers.keep(key, _RESPONSE.dump_json(response).decode())
+        return response
 
     async def after_model_request(
         self, ctx: RunContext[Any], *, request_context: ModelRequestContext, response: ModelResponse
@@ -188,6 +206,21 @@ def _toolset(offered: Mapping[str, Tool]) -> FunctionToolset[Any]:
             for tool in offered.values()
         ]
     )
+
+
+def _asked(request: ModelRequestContext) -> Any:
+    """What is the same when the same is asked of the same model in another attempt."""
+    messages = ModelMessagesTypeAdapter.dump_python(request.messages, mode="json")
+    parameters = request.model_request_parameters
+    return [
+        request.model.model_name,
+        [[tool.name, tool.parameters_json_schema] for tool in (*parameters.function_tools, *parameters.output_tools)],
+        [[each["kind"], each.get("instructions"), [_lasting(part) for part in each["parts"]]] for each in messages],
+    ]
+
+
+def _lasting(part: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in part.items() if name != "timestamp"}
 
 
 def _never(**_: Any) -> None:

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from agents.agreement import Agreement
 from agents.answering import answer_approval
 from agents.approvals import Answer
 from agents.database import in_database
 from agents.desk import Runner
+from agents.errors import InvalidMessage
 from agents.events import Decision
-from agents.registration import CancelRequest, Registered, request_cancel
+from agents.registration import CancelRequest, Registered, read_params, request_cancel
 from agents.runs import RunRequest
 from agents.tracker import AgentExecutionTracker
 
@@ -24,12 +27,24 @@ class Intake:
         self._runner = runner
 
     async def start(
-        self, *, user_id: int, request_id: str, request: RunRequest, admit: Callable[[], None]
+        self,
+        *,
+        user_id: int,
+        request_id: str,
+        request: RunRequest,
+        admit: Callable[[], None],
+        params_of: str | None = None,
     ) -> Registered:
         """Makes a run and has it executed; the same request_id again gives the same run. Raises NetraError.
 
-        `admit` is called for a request that would make a run, on another thread, and may refuse it.
+        `admit` is called for a request that would make a run, on another thread, and may refuse it. `params_of` names a
+        run of the user's own whose params are those of this one.
         """
+        if params_of is not None:
+            if request.params:
+                raise InvalidMessage("Give either params or params_of.", field="params_of")
+            params = await in_database(read_params, user_id, params_of)
+            request = msgspec.structs.replace(request, params=params)
         registered = await self._tracker.register_execution(
             user_id=user_id,
             request_id=request_id,

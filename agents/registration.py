@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from django.db import IntegrityError, transaction
@@ -111,6 +112,15 @@ def make_run(
     )
     notice_pending(execution.run_id)
     return execution
+
+
+def read_params(user_id: int, run_id: str) -> dict[str, Any]:
+    """What a user gave to a run of theirs, secrets and all; not what an agent gave to one. Raises NotFound."""
+    mine = AgentExecution.objects.for_user(user_id).filter(run_id=run_id, parent__isnull=True)
+    run = mine.first() if is_id(run_id, Prefix.RUN) else None
+    if run is None:
+        raise NotFound("You have started no run with this run_id.", field="params_of")
+    return msgspec.json.decode(run.request, type=RunRequest).params
 
 
 def stored(request_id: str) -> str:

@@ -56,16 +56,21 @@ class NetraClient:
         *,
         thread_id: str | None = None,
         params: Mapping[str, Any] | None = None,
+        params_of: str | None = None,
         timeout: float | None = None,
         on_busy: str | None = None,
         request_id: str | None = None,
     ) -> Frame:
-        """Starts a run, once however often it is sent; returns run_accepted. Raises ClientError."""
+        """Starts a run, once however often it is sent; returns run_accepted. Raises ClientError.
+
+        `params_of` names a run of the user's whose params it takes: clients are told them without their secrets.
+        """
         frame = start_frame(
             agent,
             message,
             thread_id=thread_id,
             params=params,
+            params_of=params_of,
             timeout=timeout,
             on_busy=on_busy,
             request_id=request_id,

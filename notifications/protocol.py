@@ -56,6 +56,7 @@ class StartAgent(
     message: str
     thread_id: str | None = None
     params: dict[str, Any] = {}
+    params_of: str | None = None
     timeout: float | None = None
     on_busy: Literal["enqueue", "reject", "interrupt"] = "enqueue"
 

@@ -131,6 +131,7 @@ class MessageReceiver:
                 request_id=message.request_id,
                 request=request,
                 admit=partial(self._manager.admit_start, self._user_id),
+                params_of=message.params_of,
             )
             await self._answer(
                 protocol.RunAccepted(

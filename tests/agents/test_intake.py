@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from agents.intake import Intake
 from agents.models import AgentExecution, Thread
 from agents.runs import RunRequest
 from agents.tiers import TIERS
-from tests.runs import Workshop, make_user, read_run
+from tests.runs import Workshop, make_user, read_run, register_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -68,10 +69,11 @@ async def start(
     agent: str = "test",
     message: str = "Go.",
     admit=lambda: None,
+    params_of=None,
     **more,
 ):
     request = RunRequest(agent=agent, message=message, **more)
-    return await intake.start(user_id=user, request_id=request_id, request=request, admit=admit)
+    return await intake.start(user_id=user, request_id=request_id, request=request, admit=admit, params_of=params_of)
 
 
 async def fail(intake: Intake, user: int, request_id: str, **more) -> str:
@@ -96,6 +98,34 @@ async def test_a_start_again_is_the_same_run(intake, ada):
     again = await start(intake, ada)
 
     assert (again.run_id, again.duplicate) == (first.run_id, True)
+
+
+async def test_a_start_takes_the_params_of_an_earlier_run_with_their_secrets(intake, ada):
+    first = await start(intake, ada, params={"token": "t0", "limit": 5})
+
+    second = await start(intake, ada, "r2", params_of=first.run_id)
+    third = await start(intake, ada, "r3", params_of=second.run_id)
+    again = await start(intake, ada, "r2", params_of=third.run_id)
+
+    assert (again.run_id, again.duplicate) == (second.run_id, True)
+    for made in (second, third):
+        run = await in_database(read_run, made.run_id)
+        assert json.loads(run.request)["params"] == {"token": "t0", "limit": 5}
+
+
+async def test_params_of_what_is_not_yours_or_was_made_by_an_agent_are_not_to_be_had(intake, ada):
+    first = await start(intake, ada, params={"token": "t0"})
+    eve = await in_database(make_user, "eve")
+    child = await in_database(register_run, ada, params={"token": "of an agent"})
+    parent = AgentExecution.objects.filter(run_id=first.run_id).values("pk")
+    await in_database(AgentExecution.objects.filter(run_id=child.run_id).update, parent=parent)
+
+    for user, run_id in ((eve, first.run_id), (ada, child.run_id), (ada, "run_x"), (ada, first.thread_id)):
+        with pytest.raises(NotFound) as refused:
+            await start(intake, user, "r9", params_of=run_id)
+        assert refused.value.field == "params_of"
+    with pytest.raises(InvalidMessage, match="either params or params_of"):
+        await start(intake, ada, "r9", params_of=first.run_id, params={"limit": 6})
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The chat while the network, the server or the page itself goes away and comes back: what a person then sees."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from netra.testing.server import RunningNetra
 from tests.e2e.chat_page import (
     EVENTUALLY_MS,
+    START,
     choose_agent,
     ends,
     eventually,
@@ -142,6 +144,25 @@ def test_a_reload_in_mid_run_loses_nothing(page: Page):
     expect(turn.locator(".message")).to_have_text("From elsewhere")
     ends(turn, "Completed in")
     expect(turn.locator(".answer")).to_have_text("All there.")
+
+
+def test_trying_again_after_a_reload_sends_what_was_sent(page: Page, netra: RunningNetra):
+    params = {"script": [{"raise": "boom"}], "token": "needle", "filename": "sales.csv"}
+    accepted = page.evaluate(START, {"agent": "scripted", "message": "With a secret", "params": params})
+    page.locator(f'[data-thread="{accepted["thread_id"]}"] a').click()
+    ends(page.locator(".turn"), "Failed after")
+    page.reload()
+
+    page.get_by_role("button", name="Try again").click()
+
+    turns = page.locator(".turns > .turn")
+    expect(turns).to_have_count(2)
+    ends(turns.last, "Failed after")
+    expect(turns.last.get_by_text("sales.csv")).to_be_visible()
+    rows = netra.rows("SELECT request FROM agents_agentexecution WHERE request LIKE '%With a secret%'")
+    assert [json.loads(row["request"])["params"] for row in rows] == [params, params]
+    assert "needle" not in page.evaluate("JSON.stringify({ ...sessionStorage })")
+    assert "needle" not in page.content()
 
 
 def test_a_reload_in_mid_run_keeps_the_place(page: Page):

@@ -38,7 +38,7 @@ const say = (sentence) => setText(find("#announcements"), sentence);
 
 const conversation = new Conversation(find("#turns"), scroll, () => ({ now: serverNow(), online: isOnline() }), {
   onDirty: (view) => conversation.dirty(view),
-  onRetry: ({ state }) => send({ agent: state.agentName, message: state.message, params: state.params }),
+  onRetry: ({ state }) => send({ agent: state.agentName, message: state.message, params: state.params, paramsOf: state.madeRun }),
   onCancel: ({ state }) => {
     state.cancelling();
     conversation.changed(state);
@@ -93,9 +93,9 @@ const outbox = new Outbox(client, memory, {
 });
 const desk = new Desk({ client, store, conversation, scroll, composer, sidebar, memory, unanswered: () => [...unanswered.values()] });
 
-/** @param {import("./composer.js").Draft} draft */
-function send({ agent, message, params }) {
-  const letter = { requestId: newRequestId(), conversation: desk.name, threadId: desk.threadId, agent, message, params };
+/** @param {import("./composer.js").Draft & {paramsOf?: string}} draft */
+function send({ agent, message, params, paramsOf }) {
+  const letter = { requestId: newRequestId(), conversation: desk.name, threadId: desk.threadId, agent, message, params, paramsOf };
   const state = written(letter);
   scroll.toEnd();
   conversation.show(state);

@@ -14,8 +14,9 @@
  * @typedef {{state: ConnectionState, since: number | null, retryAt: number | null, behind: number,
  *   ended: "session_ended" | "protocol_error" | "closed" | null}} Connectedness
  *   since and retryAt in ms of the clock; behind counts known events that are not here yet; ended: it will not come back
- * @typedef {{agent: string, message: string, threadId?: string, params?: Record<string, unknown>, timeout?: number,
- *   onBusy?: "enqueue" | "reject" | "interrupt", requestId?: string}} Start
+ * @typedef {{agent: string, message: string, threadId?: string, params?: Record<string, unknown>, paramsOf?: string,
+ *   timeout?: number, onBusy?: "enqueue" | "reject" | "interrupt", requestId?: string}} Start
+ *   paramsOf: a run of the user's whose params it takes; they are told without their secrets
  * @typedef {{frame: Frame, resolve: (frame: Frame) => void, reject: (error: NetraError) => void}} Request
  */
 import { Connection, FATAL, realClock } from "./netra-connection.js";
@@ -47,8 +48,8 @@ export function newRequestId() {
 export const frameBytes = (frame) => new TextEncoder().encode(JSON.stringify(frame)).length;
 
 /** The frame that starts a run. @param {Start & {requestId: string}} start @returns {Frame} */
-export function startFrame({ agent, message, threadId, params, timeout, onBusy, requestId }) {
-  const optional = { thread_id: threadId, params, timeout, on_busy: onBusy };
+export function startFrame({ agent, message, threadId, params, paramsOf, timeout, onBusy, requestId }) {
+  const optional = { thread_id: threadId, params, params_of: paramsOf, timeout, on_busy: onBusy };
   const given = Object.entries(optional).filter(([, value]) => value !== undefined);
   return { type: "start_agent", request_id: requestId, agent, message, ...Object.fromEntries(given) };
 }

@@ -6,7 +6,8 @@
  * @import {NetraClient, NetraError} from "./netra-client.js"
  * @import {TabMemory} from "./tab-memory.js"
  * @typedef {{requestId: string, conversation: string, threadId: string | null, agent: string, message: string,
- *   params?: Record<string, unknown>}} Letter  conversation: the page's name for the thread-to-be
+ *   params?: Record<string, unknown>, paramsOf?: string}} Letter  conversation: the page's name for the thread-to-be;
+ *   paramsOf: the run that has the params, of which those here are what this page was told
  * @typedef {{onAccepted: (letter: Letter, frame: any) => void, onRefused: (letter: Letter, error: NetraError) => void,
  *   onWaiting: (letter: Letter, error: NetraError) => void}} Outcomes
  */
@@ -54,10 +55,11 @@ export class Outbox {
 
   /** @param {Letter} letter */
   async #send(letter) {
-    const { requestId, agent, message, params, threadId } = letter;
+    const { requestId, agent, message, paramsOf, threadId } = letter;
+    const params = paramsOf ? undefined : letter.params;
     this.#underWay.add(requestId);
     try {
-      const frame = await this.#client.startAgent({ requestId, agent, message, params, threadId: threadId ?? undefined });
+      const frame = await this.#client.startAgent({ requestId, agent, message, params, paramsOf, threadId: threadId ?? undefined });
       for (const each of this.letters) if (each.conversation === letter.conversation) each.threadId ??= frame.thread_id;
       this.#done(letter);
       this.#outcomes.onAccepted(letter, frame);

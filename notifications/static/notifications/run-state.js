@@ -32,7 +32,7 @@ export class RunState {
   /** @type {unknown} */ output = null;
   /** @type {string[]} */ warnings = [];
   /** @type {{code: string, message: string} | null} */ error = null;
-  /** @type {Record<string, unknown> | undefined} as sent, if it was sent from here */ params;
+  /** @type {Record<string, unknown> | undefined} as sent if it was sent from here, else without secrets */ params;
   cancelRequested = false;
   /** It had ended before this page heard of it. */ isHistory = false;
   /** @type {Map<string, Tool>} */ #tools = new Map();
@@ -47,6 +47,11 @@ export class RunState {
 
   get isLive() {
     return this.status === null;
+  }
+
+  /** @returns {string | undefined} the run that the server has of it, whole */
+  get madeRun() {
+    return this.runId === null || this.status === "gone" ? undefined : this.runId;
   }
 
   /** @returns {Tool[]} */

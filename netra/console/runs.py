@@ -20,6 +20,7 @@ from agents.runner import tell_of_cancel
 from netra.console.filters import AgentFilter, CompletionFilter, TierFilter
 from netra.console.readonly import ReadOnlyAdmin, json_block
 from netra.console.run_page import event_table, phase_table
+from netra.console.why import explained
 
 SEARCHED: Final = {
     Prefix.RUN: "run_id",
@@ -60,6 +61,9 @@ class AgentExecutionAdmin(ReadOnlyAdmin):
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("agents.operate_agentexecution")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return explained(super().get_queryset(request), timezone.now())
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

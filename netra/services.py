@@ -26,6 +26,7 @@ from netra import probes
 from netra.health import Health, Probe
 from netra.metrics import Metrics, watch_loop
 from notifications.manager import WebSocketManager
+from notifications.presence import Presence
 from notifications.receiver import SocketLimits
 
 CHECKPOINT_SECONDS: Final = 2.0
@@ -48,6 +49,7 @@ class Services:
             starts_per_minute=settings.NETRA_STARTS_PER_MINUTE,
             redis_hosts=settings.NETRA_REDIS_HOSTS,
         )
+        self.presence = Presence(self.manager)
         registry.set_websocket_manager(self.manager)
         self.journal = Journal(publish=self.manager.publish)
         self.tracker = AgentExecutionTracker(self.journal)
@@ -88,6 +90,7 @@ class Services:
     def start(self) -> None:
         """To be called in the event loop that serves the sockets."""
         self.manager.start()
+        self.presence.start()
         if connection.vendor == "sqlite":
             self._duties.append(asyncio.create_task(_make_checkpoints(), name="checkpoints"))
         self._duties.append(asyncio.create_task(watch_loop(), name="loop lag"))
@@ -108,6 +111,7 @@ class Services:
         except (TimeoutError, *AWAY) as error:
             log.error("stopped without the database", error=repr(error))
         await self.manager.stop()
+        await self.presence.stop()
         await asyncio.to_thread(get_local_model().stop)
         for duty in self._duties:
             duty.cancel()

@@ -24,14 +24,15 @@ from agents.intake import Intake
 from notifications import protocol, servers
 from notifications.authentication import Credential, authenticate
 from notifications.log import read_runs
-from notifications.manager import CLOSE_COME_BACK, WebSocketManager
+from notifications.manager import CLOSE_COME_BACK, Identity, WebSocketManager
 from notifications.protocol import ErrorFrame, RateLimited, SessionEnded
 from notifications.receiver import ANSWER_SECONDS, CLOSE_LIMIT, CLOSE_PROTOCOL, MessageReceiver, SocketLimits
 from notifications.sender import EventSender
-from notifications.session import DeliverySession
+from notifications.session import DeliverySession, Position
 
 ENDED_LATELY: Final = timedelta(minutes=2)
 CLOSE_SESSION_ENDED: Final = 4401
+CLIENT_CHARACTERS: Final = 200
 
 IsReady = Callable[[], Awaitable[bool]]
 """Whether this process serves new sockets: what its /readyz says."""
@@ -42,6 +43,7 @@ log = structlog.get_logger(__name__)
 class ChatConsumer(AsyncConsumer):
     user_id: int
     credential: Credential
+    identity: Identity
 
     def __init__(self, *, is_ready: IsReady, manager: WebSocketManager, intake: Intake, limits: SocketLimits) -> None:
         self._is_ready = is_ready
@@ -97,6 +99,9 @@ class ChatConsumer(AsyncConsumer):
             return
         self.credential = credential
         self.user_id = credential.user_id
+        self.identity = Identity(
+            connection_id=new_id(Prefix.CONNECTION), client=_client_of(self.scope), opened_at=protocol.now()
+        )
         await self._accept()
         self._joined = True
         if self._manager.connected(self) > self._limits.sockets_per_user:
@@ -114,7 +119,7 @@ class ChatConsumer(AsyncConsumer):
         await self._answer(
             protocol.ConnectionEstablished(
                 protocol=protocol.VERSION,
-                connection_id=new_id(Prefix.CONNECTION),
+                connection_id=self.identity.connection_id,
                 user_id=str(self.user_id),
                 server_time=protocol.now(),
                 heartbeat_s=self._manager.heartbeat,
@@ -196,6 +201,10 @@ class ChatConsumer(AsyncConsumer):
         except servers.GONE:
             self._closed = True
 
+    def take_moved(self) -> dict[str, Position]:
+        """Called by whoever tells operators of sockets."""
+        return self._session.take_moved()
+
     async def end_session(self) -> None:
         """Called by the manager when the credential does not count any more."""
         await self._answer(protocol.error_frame(SessionEnded("Your session has ended. Please log in again.")))
@@ -230,3 +239,9 @@ class ChatConsumer(AsyncConsumer):
         "websocket.receive": _receive,
         "websocket.disconnect": _disconnect,
     }
+
+
+def _client_of(scope: Mapping[str, Any]) -> str:
+    """What the client calls itself, fit for a column."""
+    said = next((value for name, value in scope["headers"] if name.lower() == b"user-agent"), b"").decode("latin-1")
+    return "".join(character for character in said if character.isprintable())[:CLIENT_CHARACTERS]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
+import msgspec
 import structlog
 from channels.layers import BaseChannelLayer
 
@@ -22,6 +23,7 @@ from notifications.limits import RateLimit
 from notifications.log import read_heads
 from notifications.notifier import WebSocketNotifier
 from notifications.protocol import RateLimited
+from notifications.session import Position
 
 COMPARE_SECONDS: Final = 0.45
 """How often the heads are read. A socket is told those of the time before, which it should have by now: so what the
@@ -37,11 +39,22 @@ Heads = Mapping[int, Mapping[str, int]]
 log = structlog.get_logger(__name__)
 
 
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a socket from its beginning; `client` is what the client calls itself."""
+
+    connection_id: str
+    client: str
+    opened_at: datetime
+
+
 class Socket(Protocol):
     """What the manager knows of a connected socket."""
 
     user_id: int
     credential: Credential
+    identity: Identity
+
+    def take_moved(self) -> dict[str, Position]: ...
 
     async def end_session(self) -> None: ...
 
@@ -74,8 +87,7 @@ class WebSocketManager:
         """Sends out what is queued, tells all sockets to come back, and ends."""
         await self.doorbell.ring_out()
         await asyncio.sleep(DELIVERY_SECONDS)
-        sockets = [socket for sockets in self._sockets.values() for socket in sockets]
-        await asyncio.gather(*(socket.close(CLOSE_COME_BACK) for socket in sockets), return_exceptions=True)
+        await asyncio.gather(*(socket.close(CLOSE_COME_BACK) for socket in self.sockets()), return_exceptions=True)
         await self.doorbell.stop()
         if self._duty is not None:
             self._duty.cancel()
@@ -95,6 +107,11 @@ class WebSocketManager:
         self._sockets[socket.user_id].add(socket)
         metrics.SOCKETS.inc()
         return len(self._sockets[socket.user_id])
+
+    def sockets(self) -> Iterator[Socket]:
+        """All that are connected to this process."""
+        for sockets in self._sockets.values():
+            yield from sockets
 
     async def attend(self, socket: Socket) -> None:
         """From now on the socket's user is rung for here. Returns within a second, however the layer is."""
@@ -153,7 +170,7 @@ class WebSocketManager:
 
     async def _end_sessions(self) -> None:
         """Closes the sockets of those who logged out, or whose token was revoked, since the last heartbeat."""
-        sockets = [socket for sockets in self._sockets.values() for socket in sockets]
+        sockets = list(self.sockets())
         try:
             ended = await in_database(find_ended, {socket.credential for socket in sockets})
         except Exception as error:

@@ -48,3 +48,32 @@ class AccessToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} of {self.user}" + (f": {self.label}" if self.label else "")
+
+
+class SocketProcess(models.Model):
+    """A process that serves sockets. One that was killed stays until another one clears it away."""
+
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
+class ConnectedSocket(models.Model):
+    """A socket, as its process told of it last. `places`: by run, what it was sent and what it acked, as JSON."""
+
+    connection_id = models.CharField(max_length=40, unique=True)
+    process = models.ForeignKey(SocketProcess, on_delete=models.CASCADE, related_name="sockets")
+    # Without a constraint: a user who is deleted meanwhile must not keep the other sockets from being told of.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="sockets", db_constraint=False
+    )
+    client = models.CharField(max_length=200, blank=True)
+    opened_at = models.DateTimeField()
+    places = models.TextField(default="{}")
+
+    def __str__(self) -> str:
+        return self.connection_id

@@ -61,6 +61,13 @@ class CaughtUp(msgspec.Struct, frozen=True):
     places: dict[str, int]
 
 
+class Position(msgspec.Struct, frozen=True, array_like=True):
+    """How far a client is in a run: what it has been sent, and what it has acked; None: it does not ack."""
+
+    sent: int
+    acked: int | None
+
+
 class _Place(msgspec.Struct, eq=False):
     """Where a socket is in one run; `held` are live frames that follow each other, the first with seq `held_from`."""
 
@@ -91,6 +98,7 @@ class DeliverySession:
         self._acks = False
         self._unacked_events = 0
         self._unacked_bytes = 0
+        self._moved: set[str] = set()
 
     def begin(self, heads: Mapping[str, int]) -> None:
         """Sets the places of runs that exist when the socket connects: it is sent only what comes after."""
@@ -123,6 +131,7 @@ class DeliverySession:
         self._resumes.append(_Resume(id_, {run_id: heads[run_id] for run_id in cursors}))
         for run_id, cursor in cursors.items():
             place = self._place_of(run_id)
+            self._moved.add(run_id)
             self._set_back(place, cursor)
             place.head = max(place.head, heads[run_id])
             place.cause = "resume" if place.head > cursor else "gap"
@@ -137,6 +146,7 @@ class DeliverySession:
                 continue
             newly = min(cursor, place.sent) - place.acked
             if newly > 0:
+                self._moved.add(run_id)
                 place.acked += newly
                 self._unacked_events -= newly
                 while place.sizes and len(place.sizes) > place.sent - place.acked:
@@ -155,6 +165,14 @@ class DeliverySession:
         """Whether the client must ack before anything more is sent."""
         return self._acks and (self._unacked_events >= WINDOW_EVENTS or self._unacked_bytes >= WINDOW_BYTES)
 
+    def take_moved(self) -> dict[str, Position]:
+        """Where the client is in those runs in which it has got on since this was asked last."""
+        if not self._moved:
+            return {}
+        moved, self._moved = self._moved, set()
+        places = {run_id: self._places[run_id] for run_id in moved if run_id in self._places}
+        return {run_id: Position(at.sent, at.acked if self._acks else None) for run_id, at in places.items()}
+
     def next(self) -> Send | Fetch | Gap | CaughtUp | None:
         """What to do now; None: nothing, until something is taken in."""
         if self._gaps:
@@ -167,7 +185,7 @@ class DeliverySession:
         place = self._places[run_id]
         del self._ready[run_id]
         if place.held and place.held_from <= place.sent + 1:
-            texts = self._take_held(place)
+            texts = self._take_held(run_id, place)
             self._touch(run_id, place)
             return Send(texts)
         hole = place.held_from - place.sent - 1 if place.held else place.head - place.sent
@@ -186,7 +204,7 @@ class DeliverySession:
         if not texts:  # the log does not have it (yet): ask no more until somebody says that it does
             place.head = place.sent
             self._drop_held(place)
-        self._count_sent(place, texts)
+        self._count_sent(run_id, place, texts)
         while place.held and place.held_from <= place.sent:
             self._drop_first(place)
         if place.sent >= place.head:
@@ -198,6 +216,7 @@ class DeliverySession:
     def _skip(self, run_id: str, place: _Place, missed_to: int) -> None:
         """The log was pruned up to there."""
         self._gaps.append(Gap(run_id, place.sent + 1, missed_to))
+        self._moved.add(run_id)
         place.acked += missed_to - place.sent
         place.sent = missed_to
 
@@ -268,7 +287,7 @@ class DeliverySession:
         while place.held:
             self._drop_first(place)
 
-    def _take_held(self, place: _Place) -> list[str]:
+    def _take_held(self, run_id: str, place: _Place) -> list[str]:
         while place.held and place.held_from <= place.sent:
             self._drop_first(place)
         texts: list[str] = []
@@ -276,10 +295,12 @@ class DeliverySession:
         while place.held and len(texts) < room and left > 0:
             texts.append(self._drop_first(place))
             left -= len(texts[-1])
-        self._count_sent(place, texts)
+        self._count_sent(run_id, place, texts)
         return texts
 
-    def _count_sent(self, place: _Place, texts: Sequence[str]) -> None:
+    def _count_sent(self, run_id: str, place: _Place, texts: Sequence[str]) -> None:
+        if texts:
+            self._moved.add(run_id)
         place.sent += len(texts)
         self._unacked_events += len(texts)
         if self._acks:

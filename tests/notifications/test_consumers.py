@@ -46,9 +46,9 @@ class Netra:
         self.services = Services(self.registry)
         self.sockets: list[Socket] = []
 
-    async def connect(self, user: int) -> "Socket":
+    async def connect(self, user: int, *, agent: bytes = b"tests") -> "Socket":
         token = await in_database(make_token, user)
-        socket = self.open([(b"authorization", f"Bearer {token}".encode())])
+        socket = self.open([(b"authorization", f"Bearer {token}".encode()), (b"user-agent", agent)])
         accepted, _ = await socket.connect(5)
         assert accepted
         self.sockets.append(socket)
@@ -63,6 +63,15 @@ class Netra:
             limits=services.socket_limits,
         )
         return Socket(router, path, headers=headers)
+
+    async def close(self) -> None:
+        self.gate.set()
+        for socket in self.sockets:
+            await socket.disconnect(timeout=5)
+        await self.services.stop()
+        thread = self.services.journal._thread
+        if not thread._shutdown:
+            await asyncio.get_running_loop().run_in_executor(thread, lambda: connection.close())  # noqa: PLW0108 - the connection of that thread
 
 
 class Socket(WebsocketCommunicator):
@@ -94,13 +103,7 @@ async def netra(transactional_db: None, settings: Any) -> AsyncIterator[Netra]:
     made = Netra()
     made.services.start()
     yield made
-    made.gate.set()
-    for socket in made.sockets:
-        await socket.disconnect(timeout=5)
-    await made.services.stop()
-    thread = made.services.journal._thread
-    if not thread._shutdown:
-        await asyncio.get_running_loop().run_in_executor(thread, lambda: connection.close())  # noqa: PLW0108 - the connection of that thread
+    await made.close()
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from agents.database import in_database
 from agents.models import AgentExecution
 from agents.runs import CommittedBatch
 from notifications.authentication import Credential
-from notifications.manager import WebSocketManager
+from notifications.manager import Identity, WebSocketManager
 from notifications.protocol import RateLimited
+from notifications.session import Position
 from tests.runs import make_user, register_run, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -23,6 +24,7 @@ class Listener:
     def __init__(self, user_id: int) -> None:
         self.user_id = user_id
         self.credential = Credential(user_id=user_id)
+        self.identity = Identity(connection_id="conn_1", client="", opened_at=datetime.now(UTC))
         self.told: list[tuple[dict[str, int], bool]] = []
         self.heard: list[tuple[str, int, list[str]]] = []
         self.closed: list[int] = []
@@ -32,6 +34,9 @@ class Listener:
 
     def learn_heads(self, heads: Any, *, is_heartbeat: bool) -> None:
         self.told.append((dict(heads), is_heartbeat))
+
+    def take_moved(self) -> dict[str, Position]:
+        return {}
 
     async def end_session(self) -> None:
         self.closed.append(4401)

@@ -17,6 +17,7 @@ from notifications.session import (
     DeliverySession,
     Fetch,
     Gap,
+    Position,
     Send,
 )
 
@@ -43,6 +44,25 @@ def drain(session: DeliverySession, log: dict[str, int], most: int = 10_000) -> 
             case None:
                 return done
     raise AssertionError("the session never comes to rest")
+
+
+def test_it_tells_once_in_which_runs_a_client_has_got_on_and_how_far():
+    session = DeliverySession()
+    session.begin({"a": 4, "b": 7})
+    assert session.take_moved() == {}
+
+    session.receive("a", 5, texts("a", 5, 6))
+    drain(session, {"a": 6})
+    assert session.take_moved() == {"a": Position(6, None)}
+    assert session.take_moved() == {}
+
+    session.ack({"a": 5, "b": 7})
+    assert session.take_moved() == {"a": Position(6, 5)}
+
+    session.resume("r", {"b": 3}, {"b": 7})
+    assert session.take_moved() == {"b": Position(3, 3)}
+    drain(session, {"b": 7})
+    assert session.take_moved() == {"b": Position(7, 3)}
 
 
 def test_what_comes_live_is_sent_as_it_comes():

@@ -113,6 +113,14 @@ class AgentExecution(models.Model):
             models.Index(fields=["user", "completed_at"], name="execution_user_ended"),
             models.Index(fields=["completed_at"], name="execution_ended"),
             models.Index(fields=["agent_name", "completed_at"], name="execution_agent_ended"),
+            # What the console filters by, newest first.
+            models.Index(fields=["agent_name", "id"], name="execution_agent"),
+            models.Index(fields=["tier", "id"], name="execution_tier"),
+            models.Index(fields=["created_at"], name="execution_created"),
+            models.Index(
+                fields=["status", "id"], condition=Q(completed_seq__isnull=False), name="execution_status_ended"
+            ),
+            models.Index(fields=["id"], condition=Q(attempt__gt=1), name="execution_again"),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["user", "request_id"], name="execution_request_once"),

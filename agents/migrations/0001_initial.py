@@ -306,6 +306,30 @@ class Migration(migrations.Migration):
             model_name="agentexecution",
             index=models.Index(fields=["agent_name", "completed_at"], name="execution_agent_ended"),
         ),
+        migrations.AddIndex(
+            model_name="agentexecution",
+            index=models.Index(fields=["agent_name", "id"], name="execution_agent"),
+        ),
+        migrations.AddIndex(
+            model_name="agentexecution",
+            index=models.Index(fields=["tier", "id"], name="execution_tier"),
+        ),
+        migrations.AddIndex(
+            model_name="agentexecution",
+            index=models.Index(fields=["created_at"], name="execution_created"),
+        ),
+        migrations.AddIndex(
+            model_name="agentexecution",
+            index=models.Index(
+                condition=models.Q(("completed_seq__isnull", False)),
+                fields=["status", "id"],
+                name="execution_status_ended",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="agentexecution",
+            index=models.Index(condition=models.Q(("attempt__gt", 1)), fields=["id"], name="execution_again"),
+        ),
         migrations.AddConstraint(
             model_name="agentexecution",
             constraint=models.UniqueConstraint(fields=("user", "request_id"), name="execution_request_once"),

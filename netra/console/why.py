@@ -51,9 +51,10 @@ def explained(runs: QuerySet[AgentExecution], now: datetime) -> QuerySet[Any]:
     queued = Q(status="pending", owner="")
     others = AgentExecution.objects.live()
     earlier = others.filter(thread=OuterRef("thread"), pk__lt=OuterRef("pk"), parent__isnull=True)
+    is_orphan = Q(parent__isnull=False) & ~Q(Exists(others.filter(pk=OuterRef("parent_id"))))
     rules = [
         (~Q(owner="") & Q(lease_expires_at__lt=now), Reason.LEASE_EXPIRED),
-        (Q(cancel_requested_at__isnull=False) | Q(parent__completed_at__isnull=False), Reason.CANCEL_PENDING),
+        (Q(cancel_requested_at__isnull=False) | is_orphan, Reason.CANCEL_PENDING),
         (queued & Q(parent__isnull=True) & Q(Exists(earlier)), Reason.BEHIND),
         (queued, Reason.QUEUED),
         (Q(phase="awaiting_approval"), Reason.APPROVAL),
@@ -77,7 +78,7 @@ def frozen(runs: QuerySet[Any], now: datetime) -> QuerySet[Any]:
         Q(reason__in=(Reason.LEASE_EXPIRED, Reason.NO_PROGRESS))
         | Q(reason=Reason.QUEUED, created_at__lt=late)
         | Q(reason=Reason.CANCEL_PENDING, cancel_requested_at__lt=late)
-        | Q(reason=Reason.CANCEL_PENDING, parent__completed_at__lt=late)
+        | Q(reason=Reason.CANCEL_PENDING, cancel_requested_at__isnull=True, moved_at__lt=late)
     )
 
 

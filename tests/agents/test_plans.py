@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -21,21 +22,25 @@ from agents.models import AgentExecution
 from agents.phases import AgentExecutionPhase, Status
 from agents.runs import RunState, RunWrite
 from agents.transactions import commit
+from netra.console.why import Reason
+from netra.generated_runs import Plan, generate
 from notifications import log
-from tests.benchmarks.history import fill
 from tests.runs import make_terms, register_run
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 
 RUNS: Final = int(os.environ.get("NETRA_TEST_HISTORY_RUNS", "20000"))
 BIG: Final = ("agents_agentexecution", "agents_executionevent", "agents_phasetransition", "agents_thread")
+AGENTS: Final = [f"agent-{number}" for number in range(20)]
 LEASE: Final = timedelta(seconds=6)
 
 
 @pytest.fixture(scope="module")
 def history(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     with django_db_blocker.unblock():
-        fill(RUNS)
+        now = datetime.now(UTC)
+        begin = now - timedelta(days=2)
+        list(generate(Plan(runs=RUNS, events=10, live=500, agents=AGENTS, begin=begin, now=now)))
         yield
         with connection.cursor() as cursor:
             cursor.execute(f"TRUNCATE {', '.join(BIG)}, auth_user CASCADE")
@@ -119,7 +124,28 @@ ASK: Final[dict[str, Callable[[], Any]]] = {
     "a snapshot": lambda: log.read_snapshot(newest().user_id, newest().run_id),
     "a batch of pruning": lambda: next(pruning.prune_events(ended_before=oldest() + timedelta(minutes=5)), None),
     "the console: which runs lack agent_completed": lambda: visit("?agent_completed=lacking"),
+    "the console: all runs": lambda: visit(""),
+    "the console: the oldest runs": lambda: visit("?o=9"),
     "the console: a run by its id": lambda: visit(f"?q={newest().run_id}"),
+    "the console: a thread's runs": lambda: visit(f"?q={newest().thread.thread_id}"),
+    "the console: the runs of a correlation id": lambda: visit(f"?q={newest().correlation_id}"),
+    "the console: a user's runs": lambda: visit(f"?q={newest().user}"),
+    **{
+        f"the console: {parameters}": partial(visit, f"?{parameters}")
+        for parameters in (
+            *(f"reason={reason}" for reason in ("frozen", *Reason.values)),
+            *(f"status={status}" for status in Status),
+            *(
+                "phase=thinking",
+                "phase=awaiting_approval",
+                "agent_name=agent-3",
+                "agent_name=nobody",
+                "tier=enterprise",
+            ),
+            *("age=over-10s", "age=over-1h", "age=under-15m", "age=under-7d", "attempt=again"),
+            *("status=failed&agent_name=agent-3", "agent_completed=lacking&age=over-1m", "agent_completed=sent"),
+        )
+    },
     "the console: one run": lambda: visit(f"{newest().pk}/change/"),
 }
 

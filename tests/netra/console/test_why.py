@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db.models import F
@@ -18,15 +19,19 @@ JUST = NOW - timedelta(seconds=2)
 WORKING = {"status": "running", "phase": "thinking"}
 
 
-def make_run(**changes: object) -> AgentExecution:
+def make_run(**changes: Any) -> AgentExecution:
     run = AgentExecution.objects.get(run_id=register_run(make_user()).run_id)
-    AgentExecution.objects.filter(pk=run.pk).update(created_at=JUST, **changes)
+    AgentExecution.objects.filter(pk=run.pk).update(**({"created_at": JUST} | changes))
     return run
 
 
-def make_held(**changes: object) -> AgentExecution:
+def make_held(**changes: Any) -> AgentExecution:
     """A run in its first thought, held by worker_1."""
-    held = WORKING | {"owner": "worker_1", "lease_expires_at": NOW + timedelta(seconds=5), "last_progress_at": JUST}
+    held: dict[str, Any] = WORKING | {
+        "owner": "worker_1",
+        "lease_expires_at": NOW + timedelta(seconds=5),
+        "last_progress_at": JUST,
+    }
     return make_run(**(held | changes))
 
 
@@ -101,7 +106,7 @@ def test_a_cancel_that_nobody_has_obeyed_yet(asked_at, is_late):
 def test_a_child_whose_parent_has_ended_is_to_be_cancelled():
     parent = make_run()
     end(parent, LATE)
-    child = make_run(parent=parent)
+    child = make_run(parent=parent, created_at=LATE)
 
     expected = Why(Reason.CANCEL_PENDING, "to be cancelled, as its parent has ended; no worker has it")
     assert reason_of(child) == expected
@@ -125,8 +130,7 @@ def test_a_queued_run_tells_whether_anybody_could_take_it():
 
 def test_a_run_behind_another_of_its_thread_is_not_frozen_but_the_other_may_be():
     first = make_held(last_progress_at=LATE)
-    second = make_run(thread=first.thread)
-    AgentExecution.objects.filter(pk=second.pk).update(created_at=LATE)
+    second = make_run(thread=first.thread, created_at=LATE)
 
     assert reason_of(second) == Why(Reason.BEHIND, "queued for 42 s, behind an earlier run of its thread")
     assert not is_frozen(second)

@@ -41,10 +41,10 @@ def test_each_run_walked_as_the_table_of_phases_allows():
         "execution_id", "ordinal", "from_phase", "to_phase"
     )
     at: dict[int, tuple[int, str]] = {}
-    for run, ordinal, origin, target in steps:
-        assert at.get(run, (0, "created")) == (ordinal - 1, origin)
+    for key, ordinal, origin, target in steps:
+        assert at.get(key, (0, "created")) == (ordinal - 1, origin)
         assert AgentExecutionPhase(target) in TRANSITIONS[AgentExecutionPhase(origin)]
-        at[run] = ordinal, target
+        at[key] = ordinal, target
     for run in AgentExecution.objects.all():
         assert at.get(run.pk, (0, "created")) == (run.phase_count, run.phase)
 

@@ -9,7 +9,7 @@ from hypothesis import settings
 
 from netra.testing.chat import Chat
 from netra.testing.server import RunningNetra
-from tests.databases import VENDORS
+from tests.databases import VENDORS, empty_tables
 
 pytest_plugins = ["tests.honesty", "netra.testing.plugin"]
 
@@ -40,6 +40,7 @@ def _touches_database(item: pytest.Function) -> bool:
     return is_marked or is_django or not {"db", "transactional_db"}.isdisjoint(item.fixturenames)
 
 
+TransactionTestCase._fixture_teardown = lambda case: empty_tables()  # type: ignore[attr-defined]
 settings.register_profile("netra", deadline=None)  # how long an example takes says more of the machine than of Netra
 settings.load_profile("netra")
 

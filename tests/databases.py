@@ -7,12 +7,23 @@ from contextlib import contextmanager
 from typing import Final
 
 import psycopg
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+KEPT: Final = {"auth_permission", "django_content_type", "django_migrations"}
+"""What migrating puts into the database; tests do not change it."""
 VENDORS: Final = ("sqlite", "postgresql")
 """Also marks: tests with one of them are about that database."""
+
+
+def empty_tables() -> None:
+    """What Django's `flush` does after each test with transactions, in a tenth of the time. That truncates, and then
+    makes content types and permissions anew."""
+    tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    with transaction.atomic(), connection.cursor() as cursor:
+        for table in set(tables) - KEPT:
+            cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")  # noqa: S608 - our tables
 
 
 @contextmanager

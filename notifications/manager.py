@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -30,6 +31,7 @@ COMPARE_SECONDS: Final = 0.45
 layer lost goes out within a second, and what is still on its way is not read from the log as well."""
 DELIVERY_SECONDS: Final = 0.1
 """From the last publication to the end of the sockets. Who has not read by then reads on from its cursors."""
+GOODBYE_SECONDS: Final = 1.0
 CLOSE_COME_BACK: Final = 1012
 OVERLAP: Final = timedelta(seconds=5)
 
@@ -150,15 +152,14 @@ class WebSocketManager:
             is_heartbeat, asked_at = loop.time() >= next_heartbeat, datetime.now(UTC)
             try:
                 heads, live = await in_database(read_heads, list(self._sockets), since - OVERLAP, live)
+                self._tell(before, told, is_heartbeat=is_heartbeat)
+                since, told, before = asked_at, before, heads
+                if is_heartbeat:
+                    next_heartbeat = loop.time() + self.heartbeat
+                    await self._end_sessions()
             except Exception as error:  # whatever it is: sockets that nobody compares any more would be worse
                 log.warning("heads not compared", error=repr(error))
                 await asyncio.sleep(1.0)
-                continue
-            self._tell(before, told, is_heartbeat=is_heartbeat)
-            since, told, before = asked_at, before, heads
-            if is_heartbeat:
-                next_heartbeat = loop.time() + self.heartbeat
-                await self._end_sessions()
 
     def _tell(self, heads: Heads, told: Heads, *, is_heartbeat: bool) -> None:
         for user_id, sockets in self._sockets.items():
@@ -176,6 +177,11 @@ class WebSocketManager:
         except Exception as error:
             log.warning("sessions not checked", error=repr(error))
             return
-        for socket in sockets:
-            if socket.credential in ended:
-                await socket.end_session()
+        await _all_soon([socket.end_session() for socket in sockets if socket.credential in ended])
+
+
+async def _all_soon(works: Sequence[Awaitable[None]]) -> None:
+    """Side by side, and not for long: a server may let `send` wait for a client that does not read."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(GOODBYE_SECONDS):
+            await asyncio.gather(*works, return_exceptions=True)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from agents import notices
 from agents.children import register_child
-from agents.database import in_database
+from agents.database import in_database, patiently
 from agents.notices import notice_pending, pass_on_notices
 from agents.registration import request_cancel
 from agents.runs import RunRequest
@@ -122,5 +122,5 @@ async def test_a_connection_that_was_ended_is_made_anew(monkeypatch: pytest.Monk
     async with listening() as heard:
         await asyncio.to_thread(end_all_sessions)
         assert await heard.next() == ("pending", ""), "it looks again for what it may have missed"
-        await in_database(partial(notice_pending, "run_2"))
+        await patiently(notice_pending, "run_2")
         assert await heard.next() == ("pending", "run_2")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from channels.layers import InMemoryChannelLayer
+from django.contrib.auth import get_user_model
 
 from agents.database import in_database
 from agents.models import AgentExecution
@@ -107,6 +108,39 @@ async def test_an_end_that_was_decided_long_before_it_could_be_committed_is_foun
     await until(lambda: len(socket.told) == 2)
 
     assert socket.told[1] == ({run_id: 3}, False)
+
+
+async def test_a_client_that_does_not_even_take_its_goodbye_delays_nobody(make):
+    class Stuck(Listener):
+        async def end_session(self) -> None:
+            await asyncio.Event().wait()
+
+    ada, bob = await in_database(make_user), await in_database(make_user)
+    run_id = (await in_database(register_run, bob)).run_id
+    await in_database(get_user_model().objects.filter(pk=ada).update, is_active=False)
+    stuck, socket = Stuck(ada), Listener(bob)
+    manager = make(heartbeat=0.1)
+    for each in (stuck, socket):
+        manager.connected(each)
+    manager.start()
+    await until(lambda: socket.told)
+
+    await in_database(AgentExecution.objects.update, last_seq=5)
+    await until(lambda: any(heads == {run_id: 5} for heads, _ in socket.told))
+
+
+async def test_what_goes_wrong_with_one_comparison_does_not_end_them(make):
+    class Broken(Listener):
+        def learn_heads(self, heads: Any, *, is_heartbeat: bool) -> None:
+            super().learn_heads(heads, is_heartbeat=is_heartbeat)
+            if len(self.told) == 1:
+                raise RuntimeError("a bug")
+
+    manager, socket = make(heartbeat=0.1), Broken(await in_database(make_user))
+    manager.connected(socket)
+    manager.start()
+
+    await until(lambda: len(socket.told) >= 2)
 
 
 async def test_every_heartbeat_tells_each_socket_the_heads_of_its_user(make):

@@ -17,6 +17,7 @@ help:
 
 run: export HOST := $(HOST)
 run: export PORT := $(PORT)
+run: export NETRA_LLM_WARM := $(or $(NETRA_LLM_WARM),1)
 run: runtime
 	@$(MANAGE) migrate --verbosity 0
 	@$(MANAGE) collectstatic --noinput --verbosity 0

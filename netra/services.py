@@ -16,6 +16,7 @@ from agents.core import AgentExecutionCore
 from agents.database import AWAY, OwnThread, checkpoint, in_database
 from agents.intake import Intake
 from agents.journal import Journal
+from agents.llm.endpoint import warm_up
 from agents.llm.local import get_local_model
 from agents.notices import pass_on_notices
 from agents.registry import AgentRegistry
@@ -96,6 +97,8 @@ class Services:
         self._duties.append(asyncio.create_task(watch_loop(), name="loop lag"))
         if self.runner is not None:
             self.runner.start()
+            if settings.NETRA_LLM_WARM:
+                self._duties.append(asyncio.create_task(warm_up(), name="language model"))
             log.info("runner started", worker=self.runner.owner)
             if connection.vendor == "postgresql":
                 self._duties.append(asyncio.create_task(pass_on_notices(self.runner), name="notices"))

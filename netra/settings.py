@@ -154,6 +154,7 @@ NETRA_LLM_TIMEOUT_SECONDS = environment.seconds("NETRA_LLM_TIMEOUT_SECONDS", 25)
 NETRA_LLM_MAX_TOKENS = environment.integer("NETRA_LLM_MAX_TOKENS", 1_024)  # of one answer
 NETRA_LLM_HISTORY_CHARACTERS = environment.integer("NETRA_LLM_HISTORY_CHARACTERS", 24_000, least=0)
 NETRA_LLM_LOCAL = environment.boolean("NETRA_LLM_LOCAL", True)
+NETRA_LLM_WARM = environment.boolean("NETRA_LLM_WARM")
 
 # — limits of the domain; times in seconds
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Literal, cast
 
 import msgspec
@@ -12,6 +12,7 @@ from django.conf import settings
 
 from agents.adapters.pydantic_ai import load
 from agents.context import AgentExecutionContext
+from agents.errors import AgentError
 from agents.llm.local import get_local_model
 
 ToolUse = Literal["NATIVE", "JSON", "NONE"]
@@ -50,6 +51,13 @@ def configured() -> Endpoint | None:
         max_tokens=settings.NETRA_LLM_MAX_TOKENS,
         timeout=settings.NETRA_LLM_TIMEOUT_SECONDS,
     )
+
+
+async def warm_up() -> None:
+    """Starts the local model, and loads what talks to any model, before the first run needs it; where it cannot, the
+    run will be told."""
+    with suppress(AgentError):
+        await asyncio.gather(load("agents.llm.openai_model"), *([] if configured() else [get_local_model().serve()]))
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from agents.llm.local import LocalModel
 from netra.testing.chat import Chat
 from netra.testing.laws import require_lawful, types_of
 from netra.testing.server import RunningNetra
+from tests.runs import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -55,6 +56,17 @@ def test_the_local_model_streams_a_real_answer_and_pings_are_answered_meanwhile(
     assert shown(events) == result(events)["output"] == netra.logged(run_id)[-1]["data"]["result"]["output"]
     assert len(result(events)["output"].split()) > 8
     assert result(events)["metadata"]["usage"]["output_tokens"] > 8
+
+
+async def test_a_model_that_was_started_with_netra_keeps_nobody_waiting(tmp_path: Path):
+    with RunningNetra(tmp_path, NETRA_LLM_WARM="1") as netra:
+        await until(lambda: "local model started" in netra.log.read_text(), START)
+        with netra.connect() as chat:
+            events = chat.finish(chat.start_run(agent="assistant", message=SEA)["run_id"])
+
+    require_lawful(events)
+    assert result(events)["output"]
+    assert not [event for event in events if "I am starting the local language model." in str(event["data"])]
 
 
 def test_its_tools_go_through_a_grammar_and_the_thread_is_its_memory(chat: Chat):

@@ -89,6 +89,22 @@ def test_its_tools_go_through_a_grammar_and_the_thread_is_its_memory(chat: Chat)
     assert "region" not in result(events)["output"]
 
 
+def test_the_supervisor_has_the_analyst_and_the_assistant_work_at_once(chat: Chat):
+    table = "region,units\nNorth,3\nSouth,5"
+    run_id = chat.start_run(agent="supervisor", message=f"How many rows are there?\n\n{table}")["run_id"]
+    answer = result(chat.finish(run_id, seconds=START))["output"]
+
+    members = {event["agent_name"]: event for event in chat.frames if event["type"] == "agent_started"}
+    assert set(members) == {"supervisor", "analyst", "assistant"}
+    logs = [chat.events(members[name]["run_id"]) for name in ("analyst", "assistant")]
+    for events in logs:
+        require_lawful(events)
+        assert events[0]["parent_run_id"] == run_id
+        assert result(events)["output"] in answer
+    first_end = min(events[-1]["timestamp"] for events in logs)
+    assert all(events[0]["timestamp"] < first_end for events in logs), "one after the other"
+
+
 def test_the_same_server_serves_as_an_endpoint_addressed_by_its_url(assisted: RunningNetra):
     with assisted.connect() as chat:
         talked = chat.finish(chat.start_run(agent="assistant", message=SEA)["run_id"], seconds=START)

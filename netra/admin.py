@@ -7,9 +7,6 @@ from netra.console.approvals import ApprovalAdmin
 from netra.console.runs import AgentExecutionAdmin
 from netra.console.threads import ThreadAdmin
 
-admin.site.site_header = admin.site.site_title = "Netra"
-admin.site.index_title = "Operations"
-
 admin.site.register(AgentExecution, AgentExecutionAdmin)
 admin.site.register(Approval, ApprovalAdmin)
 admin.site.register(Thread, ThreadAdmin)

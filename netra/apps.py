@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.contrib.admin.apps import AdminConfig
 
 
 class NetraConfig(AppConfig):
@@ -11,3 +12,9 @@ class NetraConfig(AppConfig):
 
     def ready(self) -> None:
         from netra import checks  # noqa: F401, PLC0415 - registers the system checks
+
+
+class ConsoleConfig(AdminConfig):
+    """Django's admin, with the operations console's first page."""
+
+    default_site = "netra.console.site.Console"

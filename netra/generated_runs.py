@@ -34,6 +34,8 @@ WALK: Final = (
     *(P.CREATED, P.WEBSOCKET_SETUP, P.CONTEXT_VALIDATION, P.STARTING, P.THINKING, P.TOOL_PREPARATION),
     *(P.TOOL_EXECUTION, P.LLM_INTERACTION, P.RESULT_PROCESSING, P.COMPLETING, P.COMPLETED),
 )
+SHARES: Final = {P.THINKING: 0.2, P.TOOL_EXECUTION: 0.35, P.LLM_INTERACTION: 0.35}
+"""Of a run's time, in these phases; of the other ones each has a hundredth."""
 ENDS: Final = {0: P.FAILED, 13: P.FAILED, 27: P.TIMED_OUT, 41: P.CANCELLED, 55: P.LOST}
 """What becomes of so many in a hundred; all others are completed."""
 TIERS: Final = ("free", "free", "free", "free", "mid", "mid", "early", "platform", "free", "enterprise")
@@ -218,12 +220,14 @@ def _lease_of(plan: Plan, number: int, *, has_ended: bool) -> datetime:
 
 def _steps_of(run: _Made) -> Iterator[Row]:
     """What each step tells of is the first event of its kind; a run's last step has the last one."""
-    count = len(run.walk) - 1
     seqs = {P.STARTING: 1, P.THINKING: 2, P.TOOL_EXECUTION: 3, **dict.fromkeys(TERMINAL, run.last_seq)}
-    duration = round(run.took * 1_000 / max(1, count), 3)
+    weights = [SHARES.get(phase, 0.01) for phase in run.walk[:-1]]
+    gone = 0.0
     for ordinal, (origin, target) in enumerate(zip(run.walk, run.walk[1:], strict=False), 1):
         seq = seqs[target] if target in ENTRY_EVENT else None
-        yield run.pk, ordinal, origin.value, target.value, run.at(ordinal / count), duration, seq
+        share = weights[ordinal - 1] / sum(weights)
+        gone += share
+        yield run.pk, ordinal, origin.value, target.value, run.at(gone), round(share * run.took * 1_000, 3), seq
 
 
 def _events_of(run: _Made) -> Iterator[Row]:

@@ -78,10 +78,12 @@ class Health:
         return self.report.is_ready
 
     def start(self) -> None:
+        _of_process[:] = [self]
         self._duty = asyncio.create_task(self._watch(), name="health")
 
     def stop(self) -> None:
         """From now on this process is not ready."""
+        _of_process.clear()
         for task in (self._duty, *self._asked.values()):
             if task is not None:
                 task.cancel()
@@ -122,3 +124,11 @@ async def _finding_of(probe: Probe) -> Finding:
     except Exception as error:  # whatever it is: it is told in the log, and the part does not work
         log.debug("probe failed", check=probe.name, error=repr(error))
         return probe.otherwise
+
+
+_of_process: Final[list[Health]] = []
+
+
+def report_of_process() -> Report | None:
+    """What this process found of itself last; may be asked on any thread. None: it is not one that serves."""
+    return _of_process[0].report if _of_process else None

@@ -40,7 +40,7 @@ NETRA_METRICS_TOKEN = environment.text("NETRA_METRICS_TOKEN")  # without one /me
 
 INSTALLED_APPS = [
     "daphne",  # first: it brings its own runserver
-    "django.contrib.admin",
+    "netra.apps.ConsoleConfig",  # Django's admin
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -51,11 +51,11 @@ class CompletionFilter(admin.SimpleListFilter):
 class ReasonFilter(admin.SimpleListFilter):
     """By why they lack agent_completed; and those in front of which users wait in vain."""
 
-    title = "why it lacks agent_completed"
+    title = "reason"
     parameter_name = "reason"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
-        return [("frozen", "does not move: its user waits in vain"), *Reason.choices]
+        return [("frozen", "its user waits in vain"), *Reason.choices]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -75,10 +75,13 @@ class RunList(ChangeList):
 
 
 class RunListAdmin(ReadOnlyAdmin):
+    class Media:
+        css: ClassVar = {"all": ["netra/colours.css", "netra/run-list.css"]}
+
     list_display = (
         "run_id",
-        "outcome",
         "why",
+        "outcome",
         "progress",
         "last_activity",
         "agent_name",

@@ -71,15 +71,20 @@ def explained(runs: QuerySet[AgentExecution], now: datetime) -> QuerySet[Any]:
     )
 
 
-def frozen(runs: QuerySet[Any], now: datetime) -> QuerySet[Any]:
-    """Those of the `explained` runs in front of which their users wait for nothing that is under way."""
+def is_frozen(now: datetime) -> Q:
+    """Of `explained` runs: those in front of which their users wait for nothing that is under way."""
     late = now - PATIENCE
-    return runs.filter(completed_seq__isnull=True).filter(
-        Q(reason__in=(Reason.LEASE_EXPIRED, Reason.NO_PROGRESS))
-        | Q(reason=Reason.QUEUED, created_at__lt=late)
-        | Q(reason=Reason.CANCEL_PENDING, cancel_requested_at__lt=late)
-        | Q(reason=Reason.CANCEL_PENDING, cancel_requested_at__isnull=True, moved_at__lt=late)
+    return (
+        Q(reason__in=(Reason.LEASE_EXPIRED.value, Reason.NO_PROGRESS.value))
+        | Q(reason=Reason.QUEUED.value, created_at__lt=late)
+        | Q(reason=Reason.CANCEL_PENDING.value, cancel_requested_at__lt=late)
+        | Q(reason=Reason.CANCEL_PENDING.value, cancel_requested_at__isnull=True, moved_at__lt=late)
     )
+
+
+def frozen(runs: QuerySet[Any], now: datetime) -> QuerySet[Any]:
+    """Those of the `explained` runs of which `is_frozen` holds."""
+    return runs.filter(is_frozen(now), completed_seq__isnull=True)
 
 
 def why(run: AgentExecution, workers: Workers, now: datetime) -> Why | None:

@@ -22,6 +22,7 @@ from django.conf import settings
 
 from agents.registry import get_agent_registry
 from netra import checks
+from netra.console.alerts import Alerts, rule_of_settings
 from netra.operations import Operations, Receive, Scope, Send
 from netra.services import Services
 from notifications.routing import build_router
@@ -36,6 +37,7 @@ class NetraApplication:
         self._services: Services | None = None
         self._sockets: Any = None
         self._operations: Any = None
+        self._alerts: Alerts | None = None
         self._stopping: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,8 +65,13 @@ class NetraApplication:
                 limits=self._services.socket_limits,
             )
             self._services.start()
+            if (rule := rule_of_settings()) is not None:
+                self._alerts = Alerts(rule)
+                self._alerts.start()
 
     async def stop(self) -> None:
+        if self._alerts is not None:
+            await self._alerts.stop()
         if self._services is not None:
             await self._services.stop()
 

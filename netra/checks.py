@@ -12,11 +12,13 @@ from django.core.checks import CheckMessage, Error, register
 
 from netra import environment
 
+SECRET_CHARACTERS = 16
+
 
 @register
 def check_deployment(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """What `manage.py check` and `migrate` say, and what keeps a server from starting."""
-    return [*_check_secret_key(), *_check_debug(), *_check_processes()]
+    return [*_check_secret_key(), *_check_debug(), *_check_processes(), *_check_alerts()]
 
 
 def refuse_half_configured() -> None:
@@ -62,6 +64,19 @@ def _check_processes() -> list[CheckMessage]:
             f"WEB_CONCURRENCY asks for {processes} server processes, and the channel layer in memory joins no two.",
             hint="Set REDIS_URL; or unset WEB_CONCURRENCY.",
             id="netra.E012",
+        )
+    ]
+
+
+def _check_alerts() -> list[CheckMessage]:
+    if not settings.NETRA_ALERT_URL or len(settings.NETRA_ALERT_SECRET) >= SECRET_CHARACTERS:
+        return []
+    return [
+        Error(
+            f"NETRA_ALERT_URL is set, but NETRA_ALERT_SECRET has less than {SECRET_CHARACTERS} characters: who receives"
+            " alerts could not tell Netra's from anybody's.",
+            hint="Set NETRA_ALERT_SECRET to 32 random characters, here and where alerts are received.",
+            id="netra.E013",
         )
     ]
 

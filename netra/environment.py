@@ -85,7 +85,12 @@ def seconds(name: str, default: float) -> float:
 
 
 def url(name: str) -> str:
-    """The address of an HTTP endpoint, without a slash at its end; empty when it is not set."""
+    """The address under which HTTP endpoints are, without a slash at its end; empty when it is not set."""
+    return endpoint(name).rstrip("/")
+
+
+def endpoint(name: str) -> str:
+    """The address of one HTTP endpoint, as it was given; empty when it is not set."""
     value = text(name)
     if not value:
         return ""
@@ -95,7 +100,7 @@ def url(name: str) -> str:
         raise refused(name, "an URL such as https://host/v1", secret=True) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise refused(name, "an URL such as https://host/v1", secret=True)
-    return value.rstrip("/")
+    return value
 
 
 def names(name: str, default: list[str] | None = None) -> list[str]:

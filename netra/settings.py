@@ -35,6 +35,12 @@ if NETRA_HTTPS and not DEBUG:
 # Whether the other hosts of a domain speak HTTPS is not Netra's to say: no includeSubDomains, no preload.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 NETRA_METRICS_TOKEN = environment.text("NETRA_METRICS_TOKEN")  # without one /metrics answers this machine only
+# A webhook is called when more runs than these lack agent_completed for longer: docs/console.md
+NETRA_ALERT_URL = environment.endpoint("NETRA_ALERT_URL")
+NETRA_ALERT_SECRET = environment.text("NETRA_ALERT_SECRET")
+NETRA_ALERT_OLDER_THAN_SECONDS = environment.seconds("NETRA_ALERT_OLDER_THAN_SECONDS", 60)
+NETRA_ALERT_MAX_RUNS = environment.integer("NETRA_ALERT_MAX_RUNS", 0, least=0)
+NETRA_ALERT_ONLY_FROZEN = environment.boolean("NETRA_ALERT_ONLY_FROZEN", True)
 
 # — the application
 

@@ -77,3 +77,15 @@ class ConnectedSocket(models.Model):
 
     def __str__(self) -> str:
         return self.connection_id
+
+
+class AlertState(models.Model):
+    """Which process watches, until when, and what was told last: empty `alert_id`, that all is well."""
+
+    name = models.CharField(max_length=32, unique=True)
+    holder = models.CharField(max_length=255, blank=True)
+    held_until = models.DateTimeField()
+    alert_id = models.CharField(max_length=40, blank=True)
+
+    def __str__(self) -> str:
+        return self.name

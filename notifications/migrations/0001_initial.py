@@ -14,6 +14,16 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name="AlertState",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=32, unique=True)),
+                ("holder", models.CharField(blank=True, max_length=255)),
+                ("held_until", models.DateTimeField()),
+                ("alert_id", models.CharField(blank=True, max_length=40)),
+            ],
+        ),
+        migrations.CreateModel(
             name="SocketProcess",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),

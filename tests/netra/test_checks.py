@@ -29,6 +29,7 @@ def test_production_settings_are_clean(python):
 REFUSED = {
     "netra.E010": (without("SECRET_KEY"), "Set SECRET_KEY"),
     "netra.E011": (without(DEBUG="1"), "Unset DEBUG"),
+    "netra.E013": (without(NETRA_ALERT_URL="https://pager.example/"), "Set NETRA_ALERT_SECRET"),
     "netra.E012": (without("REDIS_URL", WEB_CONCURRENCY="4"), "Set REDIS_URL"),
 }
 

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from netra.testing.server import ROOT, RunningNetra
 from tests.e2e.chat_page import EVENTUALLY_MS, START, choose_agent, ends, is_live, send, unfold
 from tests.e2e.chromium import launched
+from tests.screenshots.overview import photograph
 from tests.screenshots.png import shrink
 
 FOLDER = ROOT / "docs" / "screenshots"
@@ -148,6 +149,8 @@ def main() -> None:
             page.evaluate(START, {"agent": "analyst", "message": title})
         for pose in (empty, completed, failed, running, tool, phone, dark):
             take(browser, netra, context.storage_state(), pose)
+        (FOLDER / "console").mkdir(exist_ok=True)
+        photograph(browser, shoot)
 
 
 main()

@@ -9,7 +9,8 @@ from django.utils import timezone
 from agents.models import AgentExecution, Worker
 from notifications.models import ConnectedSocket, SocketProcess
 
-NAMES = ("mara", "jonas", "ines", "tomek", "aylin", "pavel", "lucia", "henrik", "sofia", "emre")
+NAMES = """mara jonas ines tomek aylin pavel lucia henrik sofia emre noor ivo clara samir greta luca yuki amara oskar
+dana""".split()
 now = timezone.now()
 live = AgentExecution.objects.live().order_by("pk")
 
@@ -18,11 +19,13 @@ def ago(seconds: float):
     return now - timedelta(seconds=seconds)
 
 
-for name, user in zip(NAMES, get_user_model().objects.filter(runs__in=live).distinct().order_by("pk"), strict=False):
+for name, user in zip(
+    NAMES, get_user_model().objects.filter(runs__isnull=False).distinct().order_by("pk"), strict=False
+):
     get_user_model().objects.filter(pk=user.pk).update(username=name)
 
 Worker.objects.all().delete()
-for host, silence, running in (("worker-1", 0, 14), ("worker-2", 1, 12), ("worker-3", 42, 9)):
+for host, silence, running in (("agents-1", 0, 14), ("agents-2", 1, 12), ("agents-3", 42, 9)):
     Worker.objects.create(
         owner=f"{host}-of-pictures",
         host=host,
@@ -47,10 +50,10 @@ for number, run in enumerate(live):
     kind = held % 14
     shift = {"created_at": ago(4 + number % 9), "last_progress_at": ago(number % 7), "owner": ""}
     if is_held:
-        shift |= {"owner": f"worker-{1 + number % 2}-of-pictures", "lease_expires_at": now + timedelta(minutes=1)}
+        shift |= {"owner": f"agents-{1 + number % 2}-of-pictures", "lease_expires_at": now + timedelta(minutes=1)}
         shift["deadline_at"] = now + timedelta(seconds=36 - number % 9)
     if is_held and kind == 5:
-        shift |= {"owner": "worker-3-of-pictures", "lease_expires_at": ago(36), "last_progress_at": ago(44)}
+        shift |= {"owner": "agents-3-of-pictures", "lease_expires_at": ago(36), "last_progress_at": ago(44)}
         shift |= {"created_at": ago(52), "deadline_at": now + timedelta(seconds=8)}
     elif is_held and kind == 7:
         shift |= {"created_at": ago(31), "last_progress_at": ago(19), "deadline_at": now + timedelta(seconds=11)}

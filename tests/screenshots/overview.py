@@ -1,4 +1,4 @@
-"""The console's pictures: the dashboard and the list of runs, of a Netra in which a worker has just died."""
+"""Pictures of the console's first page and of its list of runs, of a Netra in which a worker has just died."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ WIDE: Final = {"width": 1280, "height": 900}
 PHONE: Final = {"width": 390, "height": 844}
 LIST: Final = "/admin/agents/agentexecution/"
 POSES: Final = (
-    ("console", "/admin/", WIDE, "light"),
-    ("console-dark", "/admin/", WIDE, "dark"),
-    ("console-phone", "/admin/", PHONE, "light"),
-    ("runs", f"{LIST}?agent_completed=lacking", WIDE, "light"),
-    ("runs-dark", f"{LIST}?agent_completed=lacking", WIDE, "dark"),
-    ("runs-phone", f"{LIST}?reason=frozen", PHONE, "light"),
+    ("dashboard", "/admin/", WIDE, "light"),
+    ("dashboard_dark", "/admin/", WIDE, "dark"),
+    ("dashboard_phone", "/admin/", PHONE, "light"),
+    ("list", f"{LIST}?agent_completed=lacking", WIDE, "light"),
+    ("list_dark", f"{LIST}?agent_completed=lacking", WIDE, "dark"),
+    ("list_phone", f"{LIST}?reason=frozen", PHONE, "light"),
 )
 
 
-def photograph_console(browser: Browser, shoot: Callable[[Page, str], None]) -> None:
+def photograph(browser: Browser, shoot: Callable[[Page, str], None]) -> None:
     """Executes nothing, so that what is stuck stays stuck; leases last longer than it takes to look."""
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -50,5 +50,5 @@ def photograph_console(browser: Browser, shoot: Callable[[Page, str], None]) -> 
             )
             page = context.new_page()
             page.goto(netra.url + path)
-            shoot(page, name)
+            shoot(page, f"console/{name}")
             context.close()

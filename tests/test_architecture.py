@@ -139,6 +139,10 @@ def test_registration_makes_a_run_with_defaults_only_and_nobody_else_makes_one()
     assert None not in [keyword.arg for keyword in call.keywords]  # no **fields either
 
 
+INVENTED = "netra/generated_runs.py"
+"""Makes runs for tests, which no agent has executed."""
+
+
 def test_agent_completed_is_built_in_one_place():
     built = [
         (path, node.lineno)
@@ -147,7 +151,18 @@ def test_agent_completed_is_built_in_one_place():
         if isinstance(node, ast.Call) and "AgentCompleted" in names_in(node.func)
     ]
 
-    assert [path for path, _ in built] == ["notifications/notifier.py"]
+    assert [path for path, _ in built] == ["notifications/notifier.py", INVENTED]
+
+
+def test_only_a_command_knows_the_runs_that_never_ran():
+    knowing = [
+        path
+        for path, tree in sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "netra.generated_runs"
+    ]
+
+    assert knowing == ["netra/management/commands/generate_runs.py"]
 
 
 def test_agent_completed_is_sent_from_one_place_and_runs_are_ended_from_one():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from django.urls import reverse
@@ -14,6 +14,8 @@ from netra.console.charts import Part, span_bar, sparkline, stacked_bar
 from netra.console.dashboard import AGES, Dashboard, ReasonCount, Waiting
 from netra.console.pace import RATE_MINUTES, Durations
 from netra.console.words import spell
+
+AGE_WORDS: Final = {"10s": "10 s", "1m": "1 min", "5m": "5 min", "1h": "1 h"}
 
 
 def shown(dashboard: Dashboard) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def shown(dashboard: Dashboard) -> dict[str, Any]:
         "rate_most": f"{max(rates, default=0):,.0f}",
         "waiting_bar": _waiting_bar(dashboard.waiting),
         "waiting_rows": [_waiting_row(each) for each in dashboard.waiting.reasons],
-        "ages": [f"> {spell(least.total_seconds())}" for age, least in AGES.items() if age],
+        "ages": [f"> {AGE_WORDS[age]}" for age in AGES if age],
         "outcomes": [
             ("Last hour", _total(dashboard.outcomes.hour), _outcome_bar("Last hour", dashboard.outcomes.hour)),
             ("Last day", _total(dashboard.outcomes.day), _outcome_bar("Last day", dashboard.outcomes.day)),

@@ -27,7 +27,7 @@ FAULTS: Final = frozenset({"internal", "cancelled_itself", "invalid_result", "to
 """Codes with which Netra ends a run whose agent broke or hung. Any other is what an AgentError says, on purpose: with
 it the agent has done its work."""
 
-TELL_NOTHING: Final = ("cancelled", "lost", "user_inactive", "unknown_agent")
+TELL_NOTHING: Final = ("cancelled", "lost", "ended_by_operator", "user_inactive", "unknown_agent")
 """Ends for which the agent is not to blame. Those of a dead worker are among them: all its runs are lost with it, which
 of them killed it is not known, and their users are told to start them again."""
 

@@ -76,7 +76,8 @@ class AgentExecutionCore:
         may_be_others = claim.restartable and claim.run.attempt > 1
         earlier = await patiently(read_answers, claim.run.pk) if may_be_others else {}
         answers = ModelAnswers(claim.run, earlier, keeps=claim.restartable)
-        execution = await self._begin(claim, desk, answers)
+        progress = await patiently(read_progress, claim.run.pk) if claim.state.last_seq else None
+        execution = self._begin(claim, progress, answers, desk)
         try:
             ending = await execution.supervise(stop)
             if ending is not None:
@@ -88,8 +89,16 @@ class AgentExecutionCore:
             execution.close()
             self._tracker.stop_tracking(claim.run.run_id)
 
-    async def _begin(self, claim: Claim, desk: Desk, answers: ModelAnswers) -> _Execution:
-        progress = await patiently(read_progress, claim.run.pk) if claim.state.last_seq else None
+    async def end(self, claim: Claim, progress: Progress, ending: Ending, desk: Desk) -> None:
+        """Ends a claimed run without working for it. Awaits nothing but what writes. Raises Fenced."""
+        execution = self._begin(claim, progress, ModelAnswers(claim.run, {}, keeps=False), desk)
+        try:
+            await execution.finish(ending)
+        finally:
+            execution.close()
+            self._tracker.stop_tracking(claim.run.run_id)
+
+    def _begin(self, claim: Claim, progress: Progress | None, answers: ModelAnswers, desk: Desk) -> _Execution:
         self._tracker.start_execution(
             claim,
             open_calls=progress.open_tool_calls if progress else None,

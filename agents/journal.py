@@ -116,7 +116,8 @@ class Journal:
             begun = time.perf_counter()
             refusals = await self._commit(shares)
             written = [share.write for share in shares if share.write.run.pk not in refusals]
-            _count(written, time.perf_counter() - begun)
+            metrics.COMMIT_SECONDS.observe(time.perf_counter() - begun)
+            count_written(written)
             self._hand_on(written)
             for share in shares:
                 share.committed.set_result(refusals.get(share.write.run.pk))
@@ -134,7 +135,7 @@ class Journal:
 
     def _hand_on(self, writes: Sequence[RunWrite]) -> None:
         try:
-            self._publish([_batch_of(write) for write in writes])
+            self._publish([batch_of(write) for write in writes])
         except Exception:  # a bug; nobody who waits for a commit may wait for ever
             log.exception("committed events not handed on")
 
@@ -180,17 +181,18 @@ def _close_connection() -> None:
     connection.close()  # the one of the thread that runs this
 
 
-def _count(written: Sequence[RunWrite], seconds: float) -> None:
+def count_written(written: Sequence[RunWrite]) -> None:
+    """Counts what one transaction has written."""
     events = sum(len(write.frames) for write in written)
     metrics.EVENTS_COMMITTED.inc(events)
     metrics.COMMIT_EVENTS.observe(events)
-    metrics.COMMIT_SECONDS.observe(seconds)
     for write in written:
         if write.state.outcome is not None:
             metrics.RUNS_ENDED.labels(write.state.status.value).inc()
 
 
-def _batch_of(write: RunWrite) -> CommittedBatch:
+def batch_of(write: RunWrite) -> CommittedBatch:
+    """What is published of a write."""
     return CommittedBatch(
         user_id=write.run.user_id,
         run_id=write.run.run_id,

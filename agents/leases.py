@@ -109,6 +109,26 @@ def release(*, owner: str, keys: Iterable[int] | None = None) -> None:
         AgentExecution.objects.filter(pk__in=held).update(lease_expires_at=EXPIRED)
 
 
+def seize(run_id: str, now: datetime | None = None) -> Claim | None:
+    """Takes a live run from whoever has it, who can write no more of it; None: it has ended, or there is none.
+
+    To be called in the transaction that then writes: until its end nobody else writes or takes this run.
+    """
+    live = AgentExecution.objects.live().filter(run_id=run_id).select_for_update(of=("self",))
+    execution = live.select_related("thread", "parent").first()
+    if execution is None:
+        return None
+    now = now or timezone.now()
+    AgentExecution.objects.filter(pk=execution.pk).update(attempt=F("attempt") + 1)
+    execution.attempt += 1
+    return _claim_of(execution, execution.deadline_at or now, now)
+
+
+def let_go(pk: int) -> None:
+    """Takes a run from its worker, for any worker to take: at once, not only when the lease is over."""
+    AgentExecution.objects.filter(pk=pk).update(owner="", lease_expires_at=EXPIRED)
+
+
 def require_held(run: Run) -> AgentExecution:
     """The record of a run, locked; raises Fenced unless it is live and still this attempt's."""
     held = AgentExecution.objects.live().filter(pk=run.pk, attempt=run.attempt).select_for_update(no_key=True).first()

@@ -54,7 +54,7 @@ class ModelAnswers:
         """The run has ended. What cannot be deleted now goes when its events do."""
         if self._keeps:
             try:
-                await in_database(_forget, self._run.pk)
+                await in_database(forget_answers, self._run.pk)
             except AWAY as error:
                 log.warning("model answers stay for now", run_id=self._run.run_id, error=repr(error))
 
@@ -70,5 +70,5 @@ def read_answers(pk: int) -> dict[str, str]:
     return dict(ModelAnswer.objects.filter(execution_id=pk).values_list("key", "text"))
 
 
-def _forget(pk: int) -> None:
+def forget_answers(pk: int) -> None:
     ModelAnswer.objects.filter(execution_id=pk).delete()

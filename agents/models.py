@@ -7,7 +7,7 @@ Texts that come from outside are kept as JSON text, because PostgreSQL stores no
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -18,6 +18,7 @@ from agents.ids import MAX_LENGTH, Prefix, new_id
 from agents.phases import TERMINAL, AgentExecutionPhase, Status
 
 LIVE_STATUSES = [Status.PENDING.value, Status.RUNNING.value]
+OPERATOR_ACTIONS = ("cancel", "end", "retry", "hand_over", "export")
 ENDS = sorted(phase.value for phase in TERMINAL)
 _LIVE = Q(status__in=LIVE_STATUSES)
 
@@ -34,8 +35,11 @@ class Thread(models.Model):
     title = models.CharField(max_length=120, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
+    class Meta:
+        default_permissions = ("view",)
+
     def __str__(self) -> str:
-        return self.title or self.thread_id
+        return self.thread_id
 
 
 class ExecutionQuerySet(models.QuerySet["AgentExecution"]):
@@ -106,7 +110,12 @@ class AgentExecution(models.Model):
     class Meta:
         verbose_name = "run"
         ordering: ClassVar = ["-id"]
-        permissions: ClassVar = [("operate_agentexecution", "Can operate runs")]
+        default_permissions = ("view",)
+        permissions: ClassVar = [
+            ("operate_agentexecution", "Can operate runs"),
+            ("export_agentexecution", "Can export runs"),
+            ("view_content", "Can see what runs, approvals and threads say"),
+        ]
         indexes: ClassVar = [
             models.Index(fields=["lease_expires_at"], condition=_LIVE, name="execution_live"),
             models.Index(fields=["id"], condition=Q(completed_seq__isnull=True), name="execution_lacking"),
@@ -167,6 +176,7 @@ class Approval(models.Model):
     )
 
     class Meta:
+        default_permissions = ("view",)
         ordering: ClassVar = ["-id"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["execution", "key"], name="approval_once"),
@@ -252,3 +262,38 @@ class ExecutionEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.seq} {self.type}"
+
+
+class OperatorAction(models.Model):
+    """What an operator did to a run, or tried to: written once. The database refuses to change or delete a row.
+
+    It refers to nothing, so that it outlives the run and its operator. `applied`: whether anything was changed.
+    """
+
+    at = models.DateTimeField(default=timezone.now, editable=False, db_index=True)
+    by_id = models.BigIntegerField()
+    by_name = models.CharField("by", max_length=150)
+    action = models.CharField(max_length=16, choices=[(name, name.replace("_", " ")) for name in OPERATOR_ACTIONS])
+    run_id = models.CharField(max_length=MAX_LENGTH, blank=True, db_index=True)
+    reason = models.TextField()
+    applied = models.BooleanField()
+    outcome = models.TextField()
+
+    class Meta:
+        verbose_name = "operator action"
+        default_permissions = ("view",)
+        ordering: ClassVar = ["-id"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=~Q(reason=""), name="operator_action_has_reason"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} of {self.run_id or 'many runs'} by {self.by_name}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("what an operator did is written once")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        raise TypeError("what an operator did is not deleted")

@@ -28,6 +28,8 @@ class Hearer(Protocol):
 
     def cancel(self, run_id: str) -> None: ...
 
+    def leave(self, run_id: str) -> None: ...
+
     def ring(self, run_id: str) -> None: ...
 
 
@@ -39,6 +41,11 @@ def notice_pending(run_id: str) -> None:
 def notice_cancel(run_id: str) -> None:
     """A run is to be cancelled."""
     _notify(f"cancel {run_id}")
+
+
+def notice_leave(run_id: str) -> None:
+    """Whoever executes a run is to leave it: it has ended, or is anybody's."""
+    _notify(f"leave {run_id}")
 
 
 def notice_ring(run_id: str) -> None:
@@ -72,6 +79,8 @@ async def _listen(hearer: Hearer) -> None:
                 match kind:
                     case "cancel":
                         hearer.cancel(run_id)
+                    case "leave":
+                        hearer.leave(run_id)
                     case "ring":
                         hearer.ring(run_id)
                     case _:

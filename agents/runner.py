@@ -40,6 +40,18 @@ def tell_of_cancel(run_id: str) -> None:
         runner.cancel_soon(run_id)
 
 
+def tell_of_run(run_id: str) -> None:
+    """Says from any thread that a run waits."""
+    for runner in list(_running):
+        runner.enqueue_soon(run_id)
+
+
+def tell_to_leave(run_id: str) -> None:
+    """Says from any thread that a run has ended, or is anybody's: who executes it here is to leave it."""
+    for runner in list(_running):
+        runner.leave_soon(run_id)
+
+
 def tell_of_answer(run_id: str) -> None:
     """Says from any thread that something for which a run waits is in the database."""
     for runner in list(_running):
@@ -99,10 +111,24 @@ class AgentRunner:
                 _tell(slot, CANCELLED)
         self._wake.set()
 
+    def leave(self, run_id: str) -> None:
+        """Stops what is not ours any more, before the next renewal would find it out."""
+        for slot in self._slots.values():
+            if slot.claim.run.run_id == run_id:
+                _tell(slot, None)
+
     def ring(self, run_id: str) -> None:
         for slot in self._slots.values():
             if slot.claim.run.run_id == run_id:
                 slot.desk.ring()
+
+    def enqueue_soon(self, run_id: str) -> None:
+        """As `enqueue`, from another thread."""
+        self._soon(self.enqueue, run_id)
+
+    def leave_soon(self, run_id: str) -> None:
+        """As `leave`, from another thread."""
+        self._soon(self.leave, run_id)
 
     def cancel_soon(self, run_id: str) -> None:
         """As `cancel`, from another thread."""

@@ -6,9 +6,9 @@ the two ever disagree, the next write fails as Fenced and the worker stops.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -30,11 +30,27 @@ from agents.events import (
     ToolProgress,
     encode_frame,
 )
-from agents.journal import Journal
 from agents.leases import Claim
 from agents.phases import EMITS_WHILE, ENTRY_EVENT, AgentExecutionPhase, is_terminal, require_transition
 from agents.registration import Registered, Terms, register
 from agents.runs import Outcome, Run, RunRequest, RunState, Transition
+
+
+class Writer(Protocol):
+    """What writes a run's rows: the journal, see there."""
+
+    async def write(
+        self,
+        run: Run,
+        before: RunState,
+        after: RunState,
+        *,
+        frames: Sequence[Frame],
+        transitions: Sequence[Transition],
+        wait: bool,
+    ) -> None: ...
+
+    def forget(self, run: Run) -> None: ...
 
 
 class _OpenCall(msgspec.Struct, frozen=True):
@@ -63,7 +79,7 @@ class _Step(msgspec.Struct):
 class AgentExecutionTracker:
     """Refuses, by raising, whatever design.md's table and the log's laws do not allow; then nothing is written."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Writer) -> None:
         self._journal = journal
         self._tracked: dict[str, _Tracked] = {}
 

@@ -15,11 +15,16 @@ def ending_of_stalled(claim: Claim) -> Ending | None:
     """How a run that was taken over is to end at once; None: it is tried again."""
     if claim.cancel_requested:
         return CANCELLED
-    if claim.state.phase is AgentExecutionPhase.CREATED and claim.run.attempt <= MAX_ATTEMPTS:
-        return None  # its agent has not begun, so that nothing can be done twice
-    if claim.restartable and claim.run.attempt <= MAX_ATTEMPTS and claim.state.phase not in _CLOSING:
+    if may_be_tried(claim.run.attempt, claim.state.phase, restartable=claim.restartable):
         return None
     return LOST
+
+
+def may_be_tried(attempt: int, phase: AgentExecutionPhase, *, restartable: bool) -> bool:
+    """Whether a run may have this attempt, having come so far in those before."""
+    if phase is AgentExecutionPhase.CREATED and attempt <= MAX_ATTEMPTS:
+        return True  # its agent has not begun, so that nothing can be done twice
+    return restartable and attempt <= MAX_ATTEMPTS and phase not in _CLOSING
 
 
 _CLOSING: Final = (AgentExecutionPhase.RESULT_PROCESSING, AgentExecutionPhase.COMPLETING)

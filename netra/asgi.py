@@ -23,6 +23,7 @@ from django.conf import settings
 from agents.registry import get_agent_registry
 from netra import checks
 from netra.console.alerts import Alerts, rule_of_settings
+from netra.console.watch import WATCH_PATH, RunWatch
 from netra.operations import Operations, Receive, Scope, Send
 from netra.services import Services
 from notifications.routing import build_router
@@ -63,6 +64,7 @@ class NetraApplication:
                 manager=self._services.manager,
                 intake=self._services.intake,
                 limits=self._services.socket_limits,
+                others={WATCH_PATH: RunWatch},
             )
             self._services.start()
             if (rule := rule_of_settings()) is not None:

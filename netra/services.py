@@ -55,7 +55,7 @@ class Services:
         self.journal = Journal(publish=self.manager.publish)
         self.tracker = AgentExecutionTracker(self.journal)
         set_execution_tracker(self.tracker)
-        agreement = _agreement(registry)
+        agreement = build_agreement(registry)
         self.core = AgentExecutionCore(
             registry=registry, tracker=self.tracker, bridge=self.manager, agreement=agreement
         )
@@ -122,7 +122,8 @@ class Services:
         self._watching.close()
 
 
-def _agreement(registry: AgentRegistry) -> Agreement:
+def build_agreement(registry: AgentRegistry) -> Agreement:
+    """What holds for new runs, as the settings say."""
     return Agreement(
         registry=registry,
         tiers=build_tiers(settings.NETRA_TIERS),

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import structlog
 from channels.consumer import AsyncConsumer
@@ -41,6 +41,10 @@ log = structlog.get_logger(__name__)
 
 
 class ChatConsumer(AsyncConsumer):
+    """A user's own socket. Others decide who is let in, of which runs it hears, and what may be said, by overriding."""
+
+    receiver_class: ClassVar[type[MessageReceiver]] = MessageReceiver
+    is_watching: ClassVar[bool] = False
     user_id: int
     credential: Credential
     identity: Identity
@@ -93,12 +97,9 @@ class ChatConsumer(AsyncConsumer):
         if not await self._within_time(self._is_ready()):
             await self._send_away()
             return
-        credential = await self._within_time(in_database(authenticate, dict(self.scope)))
-        if credential is None:
+        if not await self._within_time(in_database(self._let_in)):
             await self.close(CLOSE_PROTOCOL)  # before the upgrade: the server answers 403
             return
-        self.credential = credential
-        self.user_id = credential.user_id
         self.identity = Identity(
             connection_id=new_id(Prefix.CONNECTION), client=_client_of(self.scope), opened_at=protocol.now()
         )
@@ -111,10 +112,21 @@ class ChatConsumer(AsyncConsumer):
             return
         await self._begin()
 
+    def _let_in(self) -> bool:
+        """Sets who has opened the socket and of whose runs it hears. Sync."""
+        credential = authenticate(dict(self.scope))
+        if credential is not None:
+            self.credential, self.user_id = credential, credential.user_id
+        return credential is not None
+
+    def _read_runs(self) -> tuple[list[protocol.LiveRun], dict[str, int]]:
+        """The live runs, and the heads of those of which the socket may hear soon. Sync."""
+        return read_runs(self.user_id, protocol.now() - ENDED_LATELY)
+
     async def _begin(self) -> None:
         """Joins the group, then reads the heads: an event is in the one or comes by the other."""
         await self._manager.attend(self)
-        runs, heads = await self._within_time(in_database(read_runs, self.user_id, protocol.now() - ENDED_LATELY))
+        runs, heads = await self._within_time(in_database(self._read_runs))
         self._session.begin(heads)
         await self._answer(
             protocol.ConnectionEstablished(
@@ -133,19 +145,22 @@ class ChatConsumer(AsyncConsumer):
             close=self.close,
             unsent_bytes=partial(servers.unsent_bytes, self.base_send),
         )
-        self._receiver = MessageReceiver(
+        self._receiver = self._receiver_for(self._sender)
+        early, self._early = self._early, []
+        for news in early:
+            self._receiver.take(news)
+
+    def _receiver_for(self, sender: EventSender) -> MessageReceiver:
+        return self.receiver_class(
             user_id=self.user_id,
             session=self._session,
-            sender=self._sender,
+            sender=sender,
             manager=self._manager,
             intake=self._intake,
             limits=self._limits,
             answer=self._answer,
             close=self.close,
         )
-        early, self._early = self._early, []
-        for news in early:
-            self._receiver.take(news)
 
     async def _within_time(self, work: Awaitable[Any]) -> Any:
         try:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import msgspec
 import structlog
@@ -40,6 +40,15 @@ Heads = Mapping[int, Mapping[str, int]]
 
 log = structlog.get_logger(__name__)
 
+_started: Final[set[WebSocketManager]] = set()
+"""Those of this process."""
+
+
+def publish_soon(batches: Sequence[CommittedBatch]) -> None:
+    """Tells of committed events from any thread. In a process without sockets it does nothing: the log is compared."""
+    for manager in list(_started):
+        manager.publish_soon(batches)
+
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a socket from its beginning; `client` is what the client calls itself."""
@@ -50,7 +59,12 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Socket(Protocol):
-    """What the manager knows of a connected socket."""
+    """What the manager knows of a connected socket. It hears of `user_id`'s runs; `credential` says who opened it.
+
+    `is_watching`: it is not the user's, but somebody's who looks on.
+    """
+
+    is_watching: ClassVar[bool]
 
     user_id: int
     credential: Credential
@@ -79,14 +93,18 @@ class WebSocketManager:
         self._sockets: dict[int, set[Socket]] = defaultdict(set)
         self._starts: dict[int, RateLimit] = {}
         self._duty: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
         """Begins to publish and to compare heads, in the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        _started.add(self)
         self.doorbell.start()
         self._duty = asyncio.create_task(self._compare_heads(), name="heads")
 
     async def stop(self) -> None:
         """Sends out what is queued, tells all sockets to come back, and ends."""
+        _started.discard(self)
         await self.doorbell.ring_out()
         await asyncio.sleep(DELIVERY_SECONDS)
         await asyncio.gather(*(socket.close(CLOSE_COME_BACK) for socket in self.sockets()), return_exceptions=True)
@@ -104,11 +122,16 @@ class WebSocketManager:
             if batch.texts:
                 self.doorbell.ring(batch)
 
+    def publish_soon(self, batches: Sequence[CommittedBatch]) -> None:
+        """As `publish`, from another thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.publish, batches)
+
     def connected(self, socket: Socket) -> int:
-        """Adds a socket and returns how many its user has now, in this process."""
+        """Adds a socket and returns how many its user has now, in this process; those of others who watch not counted."""
         self._sockets[socket.user_id].add(socket)
         metrics.SOCKETS.inc()
-        return len(self._sockets[socket.user_id])
+        return sum(each.is_watching == socket.is_watching for each in self._sockets[socket.user_id])
 
     def sockets(self) -> Iterator[Socket]:
         """All that are connected to this process."""

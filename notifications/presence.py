@@ -122,7 +122,8 @@ class Presence:
             await self._write(forget_process, self._process)
 
     async def _tell(self) -> None:
-        sockets = {socket.identity.connection_id: socket for socket in self._manager.sockets()}
+        users = (socket for socket in self._manager.sockets() if not socket.is_watching)
+        sockets = {socket.identity.connection_id: socket for socket in users}
         self._look_at(sockets)
         if self._process is None and not sockets:  # a process that never had a socket says nothing
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from channels.routing import URLRouter
@@ -18,7 +19,19 @@ async def refuse(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "websocket.close"})
 
 
-def build_router(*, is_ready: IsReady, manager: WebSocketManager, intake: Intake, limits: SocketLimits) -> URLRouter:
-    chat: Any = ChatConsumer.as_asgi(is_ready=is_ready, manager=manager, intake=intake, limits=limits)
+def build_router(
+    *,
+    is_ready: IsReady,
+    manager: WebSocketManager,
+    intake: Intake,
+    limits: SocketLimits,
+    others: Mapping[str, type[ChatConsumer]] | None = None,
+) -> URLRouter:
+    """`others`: sockets of another kind, by the pattern of their path."""
+    kinds: dict[str, type[ChatConsumer]] = {r"^ws/?$": ChatConsumer, **(others or {})}
+    routes = []
+    for pattern, kind in kinds.items():
+        consumer: Any = kind.as_asgi(is_ready=is_ready, manager=manager, intake=intake, limits=limits)
+        routes.append(re_path(pattern, consumer))
     other: Any = refuse
-    return URLRouter([re_path(r"^ws/?$", chat), re_path(r"", other)])
+    return URLRouter([*routes, re_path(r"", other)])

@@ -200,6 +200,11 @@ export class NetraClient {
     this.#connectionChanged();
   }
 
+  /** Takes a run's events up to `seq` as known: only what follows is brought. @param {string} runId @param {number} seq */
+  skip(runId, seq) {
+    this.#cursors.skip(runId, seq);
+  }
+
   /** Lets go of an ended run; follow() would bring it from its first event again. @param {string} runId */
   forget(runId) {
     this.#cursors.forget(runId);

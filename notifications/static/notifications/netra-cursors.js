@@ -58,6 +58,12 @@ export class Cursors {
     return this.#runs.get(runId);
   }
 
+  /** What has come up to this seq another way. @param {string} runId @param {number} seq */
+  skip(runId, seq) {
+    const place = this.#know(runId, seq);
+    place.cursor = Math.max(place.cursor, seq);
+  }
+
   /** The next resume of this run starts at its first event. @param {string} runId */
   forget(runId) {
     this.#runs.delete(runId);

@@ -2,11 +2,13 @@
 
 from django.contrib import admin
 
-from agents.models import AgentExecution, Approval, Thread
+from agents.models import AgentExecution, Approval, OperatorAction, Thread
 from netra.console.approvals import ApprovalAdmin
+from netra.console.audit import OperatorActionAdmin
 from netra.console.runs import AgentExecutionAdmin
 from netra.console.threads import ThreadAdmin
 
 admin.site.register(AgentExecution, AgentExecutionAdmin)
 admin.site.register(Approval, ApprovalAdmin)
 admin.site.register(Thread, ThreadAdmin)
+admin.site.register(OperatorAction, OperatorActionAdmin)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import msgspec
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -13,7 +15,11 @@ from agents.errors import ApprovalClosed
 from agents.models import Approval
 from agents.redaction import redact
 from agents.runner import tell_of_answer
+from netra.console.permissions import OPERATE, shows_content
 from netra.console.readonly import ReadOnlyAdmin, json_block
+
+SAID: Final = {"reason", "tool_name", "arguments", "edited_arguments", "comment"}
+"""For those alone who may see contents."""
 
 
 class ApprovalAdmin(ReadOnlyAdmin):
@@ -36,8 +42,14 @@ class ApprovalAdmin(ReadOnlyAdmin):
         *("decision", "edited_arguments", "comment", "resolved_at", "resolved_by"),
     )
 
+    def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
+        return tuple(name for name in self.list_display if name not in SAID or shows_content(request))
+
+    def get_fields(self, request: HttpRequest, obj: Approval | None = None) -> tuple[Any, ...]:
+        return tuple(name for name in self.fields if name not in SAID or shows_content(request))
+
     def has_operate_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("agents.operate_agentexecution")
+        return request.user.has_perm(OPERATE)
 
     @admin.display(description="user")
     def user(self, approval: Approval) -> str:

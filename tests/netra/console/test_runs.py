@@ -8,8 +8,8 @@ from django.test import Client
 from django.urls import reverse
 
 from agents.ids import Prefix, new_id
-from agents.models import AgentExecution, Approval
-from tests.runs import make_claim, make_user, read_run, register_run
+from agents.models import Approval
+from tests.runs import make_claim
 
 pytestmark = pytest.mark.django_db
 
@@ -25,66 +25,6 @@ def operator():
 def console(operator, client: Client) -> Client:
     client.force_login(operator)
     return client
-
-
-def act(console: Client, action: str, *run_ids: str) -> str:
-    """Selects runs, applies the action, and returns the page that follows."""
-    keys = AgentExecution.objects.filter(run_id__in=run_ids).values_list("pk", flat=True)
-    answer = console.post(LIST, {"action": action, "_selected_action": list(keys)}, follow=True)
-    assert answer.status_code == 200
-    return answer.content.decode()
-
-
-def end(run_id: str) -> None:
-    AgentExecution.objects.filter(run_id=run_id).update(
-        status="failed", phase="failed", completed_at=datetime.now(UTC), completed_seq=1, last_seq=1
-    )
-
-
-def test_cancelling_asks_for_it_and_keeps_who_did(console, operator):
-    run = register_run(make_user()).run_id
-
-    page = act(console, "cancel_runs", run)
-
-    assert "1 to be cancelled." in page
-    assert read_run(run).cancel_requested_at is not None
-    entry = LogEntry.objects.get()
-    assert (entry.user, entry.object_repr, entry.change_message) == (operator, run, "Cancel asked for.")
-
-
-def test_a_run_that_has_ended_is_left_alone_and_that_is_said(console):
-    live, ended = register_run(make_user()).run_id, register_run(make_user()).run_id
-    end(ended)
-
-    page = act(console, "cancel_runs", live, ended)
-
-    assert "1 to be cancelled." in page
-    assert "1 had ended already: nothing was changed there." in page
-    assert read_run(live).cancel_requested_at is not None
-    assert read_run(ended).cancel_requested_at is None
-
-
-def test_who_may_only_look_cannot_cancel(client):
-    viewer = get_user_model().objects.create_user("viewer", is_staff=True)
-    viewer.user_permissions.add(Permission.objects.get(codename="view_agentexecution"))
-    client.force_login(viewer)
-    run = register_run(make_user()).run_id
-
-    page = act(client, "cancel_runs", run)
-
-    assert "to be cancelled" not in page
-    assert read_run(run).cancel_requested_at is None
-
-
-def test_who_may_operate_can_cancel(client):
-    staff = get_user_model().objects.create_user("staff", is_staff=True)
-    names = ["view_agentexecution", "operate_agentexecution"]
-    staff.user_permissions.set(Permission.objects.filter(codename__in=names))
-    client.force_login(staff)
-    run = register_run(make_user()).run_id
-
-    assert "1 to be cancelled." in act(client, "cancel_runs", run)
-    assert read_run(run).cancel_requested_at is not None
 
 
 def ask(*, seconds: float = 60) -> Approval:

@@ -49,7 +49,7 @@ async def export(format_: str, *codenames: str, across: str = "1", query: str = 
     answer = await client.post(LIST + query, {**form, "reason": "For the report.", "form_id": "f1"})
     assert answer.status_code == 200
     assert answer.streaming
-    text = b"".join([part async for part in answer]).decode()
+    text = b"".join([part async for part in answer.streaming_content]).decode()
     return answer["Content-Disposition"], text
 
 

@@ -22,7 +22,7 @@ from agents.journal import batch_of, count_written
 from agents.leases import let_go, read_progress, seize
 from agents.model_answers import forget_answers
 from agents.models import AgentExecution, OperatorAction
-from agents.notices import notice_leave, notice_ring
+from agents.notices import notice_leave
 from agents.phases import AgentExecutionPhase
 from agents.registration import register, request_cancel
 from agents.registry import AgentRegistry
@@ -97,8 +97,6 @@ class Interventions:
             _through(core.end(claim, progress, ENDED_BY_OPERATOR, desk))
             forget_answers(claim.run.pk)
             notice_leave(run_id)
-            if claim.run.parent_run_id is not None:
-                notice_ring(claim.run.parent_run_id)
             words = f"Ended as failed. It was in {claim.state.phase.value.replace('_', ' ')}."
             outcome = operator.note("end", run_id, Outcome(True, words))
         count_written(writer.written)

@@ -128,7 +128,7 @@ class WebSocketManager:
             self._loop.call_soon_threadsafe(self.publish, batches)
 
     def connected(self, socket: Socket) -> int:
-        """Adds a socket and returns how many its user has now, in this process; those of others who watch not counted."""
+        """Adds a socket and returns how many its user has now, in this process; those who watch are counted apart."""
         self._sockets[socket.user_id].add(socket)
         metrics.SOCKETS.inc()
         return sum(each.is_watching == socket.is_watching for each in self._sockets[socket.user_id])

@@ -26,6 +26,7 @@ from netra.console.why import why
 from netra.console.words import spell
 from netra.console.workers import read_workers
 from notifications import csp
+from notifications.presence import sockets_of
 
 RESULT_CHARACTERS = 20_000
 
@@ -124,6 +125,7 @@ class RunPages(ActingAdmin):
             "timeline": read_timeline(run, content=content),
             "steps": run.transitions.order_by("ordinal")[:200],
             "family": read_family(run),
+            "sockets": [(view, view.places.get(run.run_id)) for view in sockets_of(run.user_id, now)],
             "noted": OperatorAction.objects.filter(run_id=run.run_id)[:20],
         }
 

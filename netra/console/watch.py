@@ -41,6 +41,7 @@ class RunWatch(ChatConsumer):
 
     receiver_class: ClassVar[type[MessageReceiver]] = WatchReceiver
     run_id: str
+    is_watching: ClassVar[bool] = True
     _shows_content: bool
 
     def _let_in(self) -> bool:

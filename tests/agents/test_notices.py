@@ -20,7 +20,8 @@ from agents.registration import request_cancel
 from agents.runs import RunRequest
 from agents.transactions import commit
 from tests.databases import elsewhere, terminate_sessions
-from tests.runs import claim_runs, end_of, make_claim, make_terms, make_user, register_run
+from tests.operators import OPERATOR, make_interventions
+from tests.runs import Workshop, claim_runs, end_of, make_claim, make_terms, make_user, register_run
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -38,6 +39,9 @@ class Heard:
 
     def cancel(self, run_id: str) -> None:
         self.notices.put_nowait(("cancel", run_id))
+
+    def leave(self, run_id: str) -> None:
+        self.notices.put_nowait(("leave", run_id))
 
     def ring(self, run_id: str) -> None:
         self.notices.put_nowait(("ring", run_id))
@@ -63,6 +67,13 @@ async def test_who_makes_a_run_tells_of_it():
     async with listening() as heard:
         run = await in_database(partial(register_run, ada))
         assert await heard.next() == ("pending", run.run_id)
+
+
+async def test_who_has_a_run_that_an_operator_ends_is_told_to_leave_it(workshop: Workshop):
+    claim = await workshop.claim()
+    async with listening() as heard:
+        await in_database(make_interventions(workshop).end, claim.run.run_id, OPERATOR)
+        assert await heard.next() == ("leave", claim.run.run_id)
 
 
 async def test_what_is_rolled_back_is_not_told():

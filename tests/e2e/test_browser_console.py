@@ -109,7 +109,6 @@ def test_an_operator_finds_a_run_whose_worker_was_killed_sees_why_and_ends_it(
         expect(turn.locator(".error-message")).to_contain_text("An operator ended this run.")
         ended_at = netra.run_row(run_id)["completed_at"].timestamp()
         record_property("shown_after_s", round(shown_at - ended_at, 3))
-        print("SHOWN", shown_at - ended_at)
         expect(operator.locator(".messagelist")).to_contain_text("Ended as failed.")
         expect(operator.locator(".noted")).to_contain_text("Its worker was killed.")
         completed = [frame for frame in netra.logged(run_id) if frame["type"] == "agent_completed"]

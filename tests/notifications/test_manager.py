@@ -22,6 +22,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 class Listener:
     """A socket of a user that notes what heads it is told."""
 
+    is_watching = False
+
     def __init__(self, user_id: int) -> None:
         self.user_id = user_id
         self.credential = Credential(user_id=user_id)

@@ -28,8 +28,9 @@ OFTEN = 0.02
 class Plug:
     """A socket that goes wherever a test says."""
 
-    def __init__(self, user_id: int) -> None:
+    def __init__(self, user_id: int, *, is_watching: bool = False) -> None:
         self.user_id = user_id
+        self.is_watching = is_watching
         self.credential = Credential(user_id=user_id)
         self.identity = Identity(connection_id=new_id(Prefix.CONNECTION), client="a plug", opened_at=datetime.now(UTC))
         self.moved: dict[str, Position] = {}
@@ -111,6 +112,17 @@ async def test_a_process_without_sockets_says_nothing(presence):
     await asyncio.sleep(10 * OFTEN)
 
     assert await in_database(SocketProcess.objects.count) == 0
+
+
+async def test_those_who_look_on_are_not_told_of_as_the_users_sockets(presence, manager):
+    ada = await in_database(make_user, "ada")
+    manager.connected(Plug(ada, is_watching=True))
+    own = Plug(ada)
+    manager.connected(own)
+
+    await until_in_database(lambda: sockets_of(ada))
+
+    assert [view.connection_id for view in await read_sockets(ada)] == [own.identity.connection_id]
 
 
 async def test_a_crowd_is_told_of_bit_by_bit(presence, manager):

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -46,10 +47,10 @@ async def export(format_: str, *codenames: str, across: str = "1", query: str = 
     await client.aforce_login(await in_database(make_staff, "export_agentexecution", *codenames))
     keys = await in_database(lambda: list(AgentExecution.objects.values_list("pk", flat=True)[:1]))
     form = {"action": "export", "_selected_action": keys, "select_across": across, "format": format_}
-    answer = await client.post(LIST + query, {**form, "reason": "For the report.", "form_id": "f1"})
+    answer: Any = await client.post(LIST + query, {**form, "reason": "For the report.", "form_id": "f1"})
     assert answer.status_code == 200
     assert answer.streaming
-    text = b"".join([part async for part in answer.streaming_content]).decode()
+    text = b"".join([part async for part in answer]).decode()
     return answer["Content-Disposition"], text
 
 

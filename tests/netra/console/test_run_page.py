@@ -10,8 +10,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from agents.models import AgentExecution, ExecutionEvent, PhaseTransition
+from notifications.models import ConnectedSocket, SocketProcess
 from tests.runs import make_user, read_run, register_run
 
 pytestmark = pytest.mark.django_db
@@ -147,7 +149,7 @@ def test_the_page_of_a_long_run_takes_as_many_queries_as_that_of_a_short_one(con
         counts.append(len(queries))
 
     assert counts[1] - counts[0] <= 2  # the last events and the last steps are drawn as well
-    assert counts[1] <= 22
+    assert counts[1] <= 24
 
 
 def test_an_event_has_an_address_with_its_whole_frame(console):
@@ -180,3 +182,25 @@ def test_child_runs_are_shown_as_a_tree_from_any_of_them(console):
         page = show(console, run)
         places = [page.index(f'class="depth-{depth}') for depth in range(3)]
         assert places == sorted(places)
+
+
+def test_the_users_clients_are_shown_with_how_far_they_are(console):
+    run = make_run()
+    add_events(run, 9)
+    now = timezone.now()
+    process = SocketProcess.objects.create(host="web-1", pid=7, started_at=now, seen_at=now)
+    for number, places in enumerate(({run.run_id: [9, 4]}, {run.run_id: [8, None]}, {})):
+        ConnectedSocket.objects.create(
+            connection_id=f"conn_{number}",
+            user=run.user,
+            process=process,
+            client=f"Browser {number}",
+            opened_at=now,
+            places=json.dumps(places),
+        )
+
+    page = show(console, run)
+
+    assert "acknowledged 4 of 9" in page
+    assert "sent 8, does not acknowledge of 9" in page
+    assert "nothing of this run since it connected" in page

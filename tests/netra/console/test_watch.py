@@ -1,5 +1,6 @@
 """A run of somebody else's, watched over a socket of the operator's own."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -29,11 +30,15 @@ class Watched:
 
     def __init__(self) -> None:
         registry = AgentRegistry()
+        self.gate = asyncio.Event()
+        gate = self.gate
 
         class Agent:
             async def execute(self, context: Any) -> Any:
                 for number in range(context.request.params["thoughts"]):
                     await context.think(f"Secret thought {number}")
+                if context.request.params.get("wait"):
+                    await gate.wait()
                 await context.tools.call("no such tool")
                 return "Secret answer"
 
@@ -58,10 +63,10 @@ class Watched:
         token = await in_database(make_token, user)
         return await opened(self.open("/ws/", (b"authorization", f"Bearer {token}".encode())))
 
-    async def run(self, thoughts: int = 3) -> tuple[Socket, str]:
-        """A user's socket, and the run that it has started."""
+    async def run(self, *, wait: bool = False) -> tuple[Socket, str]:
+        """A user's socket, and the run that it has started; with `wait` it goes on when the gate is open."""
         socket = await self.user_socket(await in_database(make_user))
-        accepted = await socket.begin(params={"thoughts": thoughts})
+        accepted = await socket.begin(params={"thoughts": 3, "wait": wait})
         return socket, accepted["run_id"]
 
     async def watch(self, run_id: str, *permissions: str) -> Socket:
@@ -106,19 +111,20 @@ async def watched(transactional_db: None) -> AsyncIterator[Watched]:
     await watched.services.journal.close()
 
 
-async def test_an_operator_sees_what_the_user_sees(watched):
-    user, run_id = await watched.run()
+async def test_an_operator_sees_what_the_user_sees_while_it_happens(watched):
+    user, run_id = await watched.run(wait=True)
     watching = await watched.watch(run_id, "view_content")
-    established = await watching.hear()
+    (listed,) = (await watching.hear())["runs"]
     await watching.say("resume", cursors={run_id: 0})
+    before = await watching.hear_until("caught_up")
 
-    seen = await watching.hear_until("agent_completed")
+    watched.gate.set()
 
-    assert established["type"] == "connection_established"
-    assert [frame for frame in seen if "seq" in frame] == await in_database(read_log, run_id)
-    assert {frame["seq"] for frame in await user.hear_until("agent_completed")} == {
-        frame["seq"] for frame in seen if "seq" in frame
-    }
+    after = await watching.hear_until("agent_completed")
+    seen = {frame["seq"]: frame for frame in [*before, *after] if "seq" in frame}
+    assert listed["run_id"] == run_id
+    assert [seen[seq] for seq in sorted(seen)] == await in_database(read_log, run_id)
+    assert seen[len(seen)] == (await user.hear_until("agent_completed"))[-1]
 
 
 async def test_without_view_content_frames_say_what_happened_but_not_what_was_said(watched):

@@ -22,6 +22,15 @@ def test_every_picture_of_the_readme_is_there_and_small():
     assert [picture.name for picture in PICTURES if picture.stat().st_size > 100_000] == []
 
 
+def test_every_picture_of_the_console_is_in_its_docs_and_small():
+    folder = ROOT / "docs"
+    shown = set(re.findall(r"\((screenshots/console/\w+\.png)\)", (folder / "console.md").read_text()))
+    pictures = sorted((folder / "screenshots" / "console").glob("*.png"))
+
+    assert shown == {str(picture.relative_to(folder)) for picture in pictures} != set()
+    assert [picture.name for picture in pictures if picture.stat().st_size > 100_000] == []
+
+
 def chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 

@@ -47,9 +47,12 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     do: Do | None = None
     for_live: bool = True
     for_ended: bool = False
+    only_restartable: bool = False
 
     def fits(self, run: AgentExecution) -> bool:
         """Whether a run's page offers it. What becomes of it is decided later, in the database."""
+        if self.only_restartable and not run.restartable:
+            return False
         return self.for_ended if run.completed_at is not None else self.for_live
 
 
@@ -74,6 +77,7 @@ KINDS: Final = (
         consequence="The run is taken from its worker, and another attempt starts within seconds. Only for agents that"
         " are restartable.",
         do=lambda on, run_id, by, _: on.hand_over(run_id, by),
+        only_restartable=True,
     ),
     Kind(
         name="retry",

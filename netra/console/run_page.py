@@ -19,6 +19,7 @@ from agents.models import AgentExecution, OperatorAction
 from agents.redaction import redact
 from agents.runs import RunRequest
 from netra.console.actions import KINDS, ActingAdmin
+from netra.console.clients import spell_client
 from netra.console.family import read_family
 from netra.console.log import TYPES, read_page, read_timeline
 from netra.console.permissions import shows_content
@@ -125,7 +126,9 @@ class RunPages(ActingAdmin):
             "timeline": read_timeline(run, content=content),
             "steps": run.transitions.order_by("ordinal")[:200],
             "family": read_family(run),
-            "sockets": [(view, view.places.get(run.run_id)) for view in sockets_of(run.user_id, now)],
+            "sockets": [
+                (view, spell_client(view.client), view.places.get(run.run_id)) for view in sockets_of(run.user_id, now)
+            ],
             "noted": OperatorAction.objects.filter(run_id=run.run_id)[:20],
         }
 

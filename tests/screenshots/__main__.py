@@ -12,6 +12,7 @@ from netra.testing.server import ROOT, RunningNetra
 from tests.e2e.chat_page import EVENTUALLY_MS, START, choose_agent, ends, is_live, send, unfold
 from tests.e2e.chromium import launched
 from tests.screenshots.overview import photograph
+from tests.screenshots import console
 from tests.screenshots.png import shrink
 
 FOLDER = ROOT / "docs" / "screenshots"
@@ -151,6 +152,7 @@ def main() -> None:
             take(browser, netra, context.storage_state(), pose)
         (FOLDER / "console").mkdir(exist_ok=True)
         photograph(browser, shoot)
+        console.take(browser, netra, context.storage_state(), shoot)
 
 
 main()

@@ -136,11 +136,18 @@ def test_more_runs_than_one_click_may_change_are_refused_as_a_whole(console, mon
 
 @pytest.mark.parametrize("action", INTERVENTIONS)
 def test_the_page_of_a_run_offers_what_fits_it(console, action):
-    live, ended = make_run(), make_run()
+    live, restartable, ended = make_run(), make_run(), make_run()
+    AgentExecution.objects.filter(pk=restartable.pk).update(restartable=True)
     end(ended)
-    kind = next(kind for kind in KINDS if kind.name == action)
+    fitting = {
+        "cancel": (live, restartable),
+        "end": (live, restartable),
+        "hand_over": (restartable,),
+        "retry": (ended,),
+    }
 
-    for run, fits in ((live, kind.for_live), (ended, kind.for_ended)):
+    for run in (live, restartable, ended):
+        fits = run in fitting[action]
         page = console.get(reverse("admin:agents_agentexecution_change", args=[run.pk])).content.decode()
         assert (reverse("admin:agents_agentexecution_act", args=[run.pk, action]) in page) == fits
 

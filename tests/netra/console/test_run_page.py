@@ -84,13 +84,15 @@ def test_the_page_says_who_what_and_why(console):
 def test_without_view_content_the_page_says_nothing_of_what_the_run_says(viewer):
     run = make_run(error_code="tool_failed", error_message="Secret failure", warnings=["Secret warning"])
     add_events(run, 3)
+    end = {"status": "failed", "phase": "failed", "completed_at": timezone.now(), "completed_seq": 3}
+    AgentExecution.objects.filter(pk=run.pk).update(**end, result='{"output": "Secret answer"}')
 
     page = show(viewer, run)
 
     assert seqs_on(page) == [1, 2, 3]
     assert "Secret" not in page
     assert "tool_failed" in page
-    assert "End as failed" not in page
+    assert "Retry" not in page
 
 
 def test_events_come_in_pages_by_their_seq(console):

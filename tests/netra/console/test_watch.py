@@ -149,7 +149,9 @@ async def test_without_view_content_frames_say_what_happened_but_not_what_was_sa
 
 async def test_it_is_for_one_run(watched):
     user, run_id = await watched.run()
+    await user.hear_until("agent_completed")
     other = (await user.begin("r2", params={"thoughts": 1}))["run_id"]
+    await user.hear_until("agent_completed")
     watching = await watched.watch(run_id, "view_content")
     await watching.hear()
 

@@ -11,6 +11,9 @@ from django.db import connection, connections, transaction
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from agents.keeping import keep_rows, release_rows
+from agents.models import OperatorAction
+
 KEPT: Final = {"auth_permission", "django_content_type", "django_migrations"}
 """What migrating puts into the database; tests do not change it."""
 VENDORS: Final = ("sqlite", "postgresql")
@@ -21,9 +24,20 @@ def empty_tables() -> None:
     """What Django's `flush` does after each test with transactions, in a tenth of the time. That truncates, and then
     makes content types and permissions anew."""
     tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    if OperatorAction.objects.exists():
+        empty_audit()
     with transaction.atomic(), connection.cursor() as cursor:
         for table in set(tables) - KEPT:
             cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")  # noqa: S608 - our tables
+
+
+def empty_audit() -> None:
+    """The one table whose rows the database keeps."""
+    table = OperatorAction._meta.db_table
+    with connection.schema_editor() as editor:
+        release_rows(table, editor)
+        editor.execute(f"DELETE FROM {table}")  # noqa: S608 - our table
+        keep_rows(table, editor)
 
 
 @contextmanager

@@ -1,15 +1,9 @@
-"""Operators for tests, and the audit trail that they leave behind."""
+"""Operators for tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from django.db import connection
-
 from agents.agreement import Agreement
 from agents.interventions import Interventions, Operator
-from agents.keeping import keep_rows, release_rows
 from agents.models import OperatorAction
 from tests.runs import Workshop
 
@@ -24,13 +18,3 @@ def make_interventions(workshop: Workshop) -> Interventions:
 
 def agreement_of(workshop: Workshop) -> Agreement:
     return workshop.core._agreement
-
-
-@contextmanager
-def emptied_audit() -> Iterator[None]:
-    """For tests whose database is flushed, which SQLite does row by row: the audit trail would refuse that."""
-    yield
-    with connection.schema_editor() as editor:
-        release_rows(AUDIT, editor)
-        OperatorAction.objects.all().delete()
-        keep_rows(AUDIT, editor)

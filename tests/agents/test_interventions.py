@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -9,7 +8,7 @@ from agents.database import in_database
 from agents.interventions import Interventions, Outcome
 from agents.leases import EXPIRED, claim_stalled
 from agents.models import AgentExecution, OperatorAction
-from tests.operators import AUDIT, OPERATOR, emptied_audit, make_interventions
+from tests.operators import AUDIT, OPERATOR, make_interventions
 from tests.runs import LEASE, Workshop, make_terms, make_user, read_log, read_run, register_run, start_thinking
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -17,13 +16,7 @@ RESTARTABLE = make_terms(restartable=True)
 
 
 @pytest.fixture
-def audit(transactional_db: None) -> Iterator[None]:
-    with emptied_audit():
-        yield
-
-
-@pytest.fixture
-def operating(audit, workshop: Workshop) -> Interventions:
+def operating(workshop: Workshop) -> Interventions:
     async def answer(context):
         return "Done."
 
@@ -219,7 +212,7 @@ async def test_what_cannot_be_handed_over_is_left_with_its_worker(operating, wor
 
 
 @pytest.mark.parametrize("change", ["UPDATE {} SET reason = 'another'", "DELETE FROM {}"])
-def test_the_database_keeps_what_operators_did(audit, change):
+def test_the_database_keeps_what_operators_did(change):
     OPERATOR.note("end", "run_x", Outcome(True, "Ended."))
 
     with pytest.raises(DatabaseError, match="are kept as they are"), transaction.atomic(), connection.cursor() as sql:
@@ -232,7 +225,7 @@ def test_the_database_keeps_what_operators_did(audit, change):
             change_it()
 
 
-def test_nothing_is_done_without_a_reason(audit, operating):
+def test_nothing_is_done_without_a_reason(operating):
     run_id = register_run(make_user()).run_id
 
     with pytest.raises(DatabaseError, match="operator_action_has_reason"):

@@ -1,17 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.operators import emptied_audit
 from tests.runs import Workshop
-
-
-@pytest.fixture
-def audit(transactional_db: None) -> Iterator[None]:
-    with emptied_audit():
-        yield
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ LIST = reverse("admin:agents_agentexecution_changelist")
 
 
 @pytest.fixture
-async def runs(audit, workshop: Workshop) -> list[str]:
+async def runs(workshop: Workshop) -> list[str]:
     """Two that have ended, the second with a message that a spreadsheet would take for a formula."""
 
     async def answer(context):

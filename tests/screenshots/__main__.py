@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from netra.testing.server import ROOT, RunningNetra
 from tests.e2e.chat_page import EVENTUALLY_MS, START, choose_agent, ends, is_live, send, unfold
 from tests.e2e.chromium import launched
-from tests.screenshots.overview import photograph
 from tests.screenshots import console
+from tests.screenshots.overview import photograph
 from tests.screenshots.png import shrink
 
 FOLDER = ROOT / "docs" / "screenshots"

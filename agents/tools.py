@@ -24,7 +24,7 @@ import msgspec
 import structlog
 
 from agents.bridge import RunNotifier, ToolStatus
-from agents.errors import AgentRefused, ToolError
+from agents.errors import AgentError, AgentRefused, ChildFailed, ToolError
 from agents.events import Problem
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -179,10 +179,11 @@ class NotifyingToolDispatcher:
         except asyncio.CancelledError:
             await self._failed(call, "cancelled", Problem("cancelled", "The call was cancelled."))
             raise
-        except ToolError as error:
-            status: ToolStatus = "timed_out" if error.code == "timed_out" else "error"
-            await self._failed(call, status, Problem(error.code, error.message))
-            raise
+        except AgentError as error:
+            failure = _as_tool_error(error)
+            status: ToolStatus = "timed_out" if failure.code == "timed_out" else "error"
+            await self._failed(call, status, Problem(failure.code, failure.message))
+            raise failure from error.__cause__ if failure is error else error
         except Exception as error:
             log.exception("tool failed", tool=call.tool_name, tool_call_id=call.tool_call_id)
             problem = Problem("tool_failed", f"{call.tool_name} failed with an error of its own.")
@@ -203,6 +204,17 @@ class NotifyingToolDispatcher:
 
     async def _failed(self, call: ToolCall, status: ToolStatus, error: Problem) -> None:
         await call.notifier.notify_tool_completed(call.tool_call_id, status=status, error=error)
+
+
+def _as_tool_error(error: AgentError) -> ToolError:
+    """Whatever a tool says to the user in an AgentError, its agent may catch as a ToolError."""
+    match error:
+        case ToolError():
+            return error
+        case ChildFailed():
+            return ToolError("child_failed", f"{error.agent} failed: {error.message}")
+        case _:
+            return ToolError(str(error.code), str(error.message))
 
 
 def enhance_tool_dispatcher_with_notifications(dispatcher: Dispatcher) -> NotifyingToolDispatcher:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agents.bridge import ToolStatus
-from agents.errors import AgentRefused, ToolError
+from agents.errors import AgentError, AgentRefused, ChildFailed, ToolError
 from agents.events import Problem
 from agents.tools import (
     NotifyingToolDispatcher,
@@ -88,6 +88,26 @@ async def test_a_tool_that_fails_with_a_message_tells_it():
         await dispatch(told, breaks)
 
     assert told.events[1:] == [("completed", "tool_1", "error", Problem("out_of_paper", "Please put paper in."))]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (AgentError("no_paper", "Please put paper in."), "no_paper", "Please put paper in."),
+        (ChildFailed("printer", "jammed", "It is jammed."), "child_failed", "printer failed: It is jammed."),
+        (AgentError(None, None), "None", "None"),  # type: ignore[arg-type]
+    ],
+)
+async def test_what_a_tool_says_to_the_user_is_told_and_may_be_caught_as_any_tool_error(error, code, message):
+    async def breaks() -> None:
+        raise error
+
+    told = Told()
+    with pytest.raises(ToolError) as raised:
+        await dispatch(told, breaks)
+
+    assert (raised.value.code, raised.value.message, raised.value.__cause__) == (code, message, error)
+    assert told.events[1:] == [("completed", "tool_1", "error", Problem(code, message))]
 
 
 @pytest.mark.parametrize("error", [ValueError("secret detail"), KeyError("k"), TimeoutError("inner"), OSError()])

@@ -97,7 +97,7 @@ class Asking:
             record.approval_id, reason, tool_name=tool_name, arguments=presented, expires_at=record.expires_at
         )
         try:
-            with self._desk.waiting():
+            with self._desk.waiting(for_person=True):
                 record = await self._decision_of(record)
         except asyncio.CancelledError:
             if not self._leaves:

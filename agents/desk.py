@@ -35,6 +35,7 @@ class Desk:
         self.runner = runner
         self._bell: asyncio.Future[None] | None = None
         self._waits = 0
+        self._people = 0
         self._waited_until: datetime | None = None
 
     def bell(self) -> asyncio.Future[None]:
@@ -52,15 +53,21 @@ class Desk:
     def is_waiting(self) -> bool:
         return self._waits > 0
 
+    @property
+    def waits_for_person(self) -> bool:
+        return self._people > 0
+
     @contextmanager
-    def waiting(self) -> Iterator[None]:
+    def waiting(self, *, for_person: bool = False) -> Iterator[None]:
         """While something else has to end or to be said before this run can go on."""
         self._waits += 1
+        self._people += for_person
         self.runner.enqueue("")  # its place is free
         try:
             yield
         finally:
             self._waits -= 1
+            self._people -= for_person
             self._waited_until = datetime.now(UTC)
 
     def last_waited(self, moved_at: datetime) -> datetime:

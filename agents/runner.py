@@ -157,14 +157,17 @@ class AgentRunner:
         ]
 
     async def stop(self, grace: float) -> None:
-        """Takes no more runs, gives those under way `grace` seconds, then ends them or leaves them to others."""
+        """Takes no more runs, gives those under way `grace` seconds, then ends them or leaves them to others.
+
+        Those that only wait are left to others at once, if they can be: nothing here will move them.
+        """
         self._accepting = False
         _running.discard(self)
         self._wake.set()
         tasks = [slot.task for slot in self._slots.values() if slot.task is not None]
         if tasks:
             log.info("runner stopping", runs=len(tasks), grace_s=grace)
-            await asyncio.wait(tasks, timeout=grace)
+            await self._drain(grace)
         for slot in list(self._slots.values()):
             _tell(slot, None if slot.claim.restartable else LOST)
         if left := [task for task in tasks if not task.done()]:
@@ -173,6 +176,18 @@ class AgentRunner:
             duty.cancel()
         await asyncio.gather(*self._duties, return_exceptions=True)
         await asyncio.wait_for(in_database(self._leave), timeout=2.0)
+
+    async def _drain(self, grace: float) -> None:
+        """Returns when all runs have ended or were left to others, or after `grace` seconds."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace
+        while self._slots and (left := end - loop.time()) > 0:
+            self._wake.clear()
+            all_wait = all(slot.desk.is_waiting for slot in self._slots.values())
+            for slot in self._slots.values():
+                if slot.claim.restartable and (all_wait or slot.desk.waits_for_person):
+                    _tell(slot, None)
+            await _wait(self._wake, left)
 
     def _leave(self) -> None:
         release(owner=self.owner)
@@ -253,6 +268,8 @@ class AgentRunner:
     async def _execute(self, slot: _Slot) -> None:
         try:
             await self._core.execute(slot.claim, slot.stop, slot.desk)
+            if slot.stop.done() and slot.stop.result() is None:
+                await self._ask_database(lambda: in_database(release, owner=self.owner, keys=[slot.claim.run.pk]))
         except (
             Exception,
             GeneratorExit,

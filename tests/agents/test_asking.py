@@ -24,6 +24,7 @@ from tests.runs import (
     read_log,
     read_run,
     read_transitions,
+    until,
     until_in_database,
 )
 
@@ -285,6 +286,46 @@ async def test_an_agent_may_go_on_while_it_waits(crew):
 
     assert output(log) == ["approved", "approved"]
     laws.require_legal_phases([vars(row) for row in await in_database(read_transitions, log[0]["run_id"])], log)
+
+
+async def test_who_waits_for_a_person_is_left_to_others_at_once_when_its_process_stops(crew):
+    async def above(context):
+        return await context.run_agent("parent", "Ask.")
+
+    crew.workshop.add_agent(ask, "parent", restartable=True)
+    crew.workshop.add_agent(above, "above", restartable=True)
+    crew.workshop.add_agent(crew.hang, "busy")
+    stopping = crew.start()
+    terms = make_terms(restartable=True)
+    waiting, parent = await crew.register(terms=terms), await crew.register("above", terms=terms)
+    await asked(waiting)
+    await until_in_database(lambda: AgentExecution.objects.filter(parent__run_id=parent).exists())
+    (child,) = await crew.children_of(parent)
+    await asked(child.run_id)
+    busy = await crew.register("busy")
+    await until(lambda: crew.hanging)
+
+    stopped = asyncio.create_task(stopping.stop(600.0))  # as long as the busy one takes
+    crew.runners.clear()
+    await until_in_database(
+        lambda: (
+            AgentExecution.objects.filter(
+                run_id__in=[waiting, child.run_id], owner=stopping.owner, lease_expires_at=EXPIRED
+            ).count()
+            == 2
+        )
+    )
+    assert not stopped.done()
+    crew.start()
+    assert await asked(waiting, 2)
+    crew.gate.set()
+    await asyncio.wait_for(stopped, 10)
+
+    assert (await in_database(read_run, busy)).status == "completed"
+    for run_id in (waiting, child.run_id):
+        await asked(run_id, 2)
+        await answer(crew, run_id)
+    assert output(await crew.log_of(waiting))[0] == output(await crew.log_of(parent))[0] == "approved"
 
 
 @pytest.mark.parametrize("answered_meanwhile", [False, True])

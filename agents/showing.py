@@ -13,12 +13,20 @@ from agents.bounds import cut_value, to_json_value
 from agents.redaction import REDACTED, is_secret_key, redact
 
 _CUT_NOTE: Final = re.compile(r"… \[cut, [\d,]+ characters in all\]\Z")
+MODEL_BYTES: Final = 20_000
+"""No tool's result reaches a model with more."""
 _EXTRACT: Final = {"cut", "bytes", "json_extract"}
 
 
 def shown(arguments: Mapping[str, Any]) -> Any:
     """One that is not JSON is shown by its type."""
     value, _ = cut_value(redact({name: _plain(value) for name, value in arguments.items()}))
+    return value
+
+
+def for_model(result: object) -> Any:
+    """A tool's result as a language model's endpoint may have it: without secrets, and of a size that it can read."""
+    value, _ = cut_value(redact(to_json_value(result)), MODEL_BYTES)
     return value
 
 

@@ -9,13 +9,11 @@ agent("poet", streaming=True)(pydantic_agent(build))
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from agents.adapters.loading import load_beside
 from agents.context import AgentExecutionContext
-from agents.errors import AgentError
 
 if TYPE_CHECKING:
     from pydantic_ai import Agent, ModelMessage
@@ -26,11 +24,7 @@ Build = Callable[[AgentExecutionContext], "Agent[Any, Any]"]
 
 async def load(module: str = "agents.adapters.pydantic_run") -> None:
     """Imports what needs pydantic-ai beside the event loop: it takes seconds. Raises AgentError if it is not there."""
-    try:
-        await asyncio.to_thread(import_module, module)
-    except ImportError as error:
-        text = f"pydantic-ai cannot be loaded ({error}). Install pydantic-ai-slim[openai]."
-        raise AgentError("adapter_not_installed", text) from error
+    await load_beside(module, name="pydantic-ai", install="pydantic-ai-slim[openai]")
 
 
 async def run_pydantic_agent(

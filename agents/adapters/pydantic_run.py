@@ -37,15 +37,12 @@ from pydantic_ai.usage import RunUsage, UsageLimits
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from agents.adapters.failures import as_agent_error
-from agents.bounds import cut_value, to_json_value
 from agents.context import AgentExecutionContext, AnswerStream
 from agents.errors import ToolError
 from agents.events import Usage
-from agents.redaction import redact
+from agents.showing import for_model
 from agents.tools import Tool
 
-RESULT_BYTES: Final = 20_000
-"""No tool's result reaches a model with more."""
 THOUGHT_CHARACTERS: Final = 240
 """Reasoning that streams is told in sentences of at least this length, not token by token."""
 _ANSWERS: Final = (ModelRetry, ToolFailed, ToolRetryError, ToolFailedError)
@@ -172,7 +169,7 @@ class _Through(AbstractCapability[Any]):
             if isinstance(error.__cause__, _ANSWERS):
                 raise error.__cause__ from error
             raise (ModelRetry if error.code == "invalid_arguments" else ToolFailed)(error.message) from error
-        return returned[0] if returned and not own else _for_model(result)
+        return returned[0] if returned and not own else for_model(result)
 
     async def wrap_model_request(
         self, ctx: RunContext[Any], *, request_context: ModelRequestContext, handler: WrapModelRequestHandler
@@ -225,12 +222,6 @@ def _lasting(part: dict[str, Any]) -> dict[str, Any]:
 
 def _never(**_: Any) -> None:
     raise AssertionError("Netra's own tools are called by its dispatcher")
-
-
-def _for_model(result: object) -> Any:
-    """A tool's result as the model's endpoint may have it: without secrets, and of a size that it can read."""
-    value, _ = cut_value(redact(to_json_value(result)), RESULT_BYTES)
-    return value
 
 
 def _whole_sentences(text: str) -> str:

@@ -37,3 +37,10 @@ async def test_the_reciter_says_it_again(run):
     log = await run("poets/reciting.py", "reciter", "one\ntwo")
 
     assert log[-1]["data"]["result"]["output"] == "one\ntwo\n"
+
+
+async def test_the_drafter_counts(run):
+    log = await run("poets/drafting.py", "drafter", "A moon in June")
+
+    assert [frame["data"]["result"] for frame in log if frame["type"] == "tool_completed"] == [5]
+    assert log[-1]["data"]["result"]["output"] == "It has 5 syllables."

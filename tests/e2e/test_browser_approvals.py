@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.e2e.chat_page import ends, is_live, send, start_elsewhere, unfold
+from tests.e2e.test_browser_page import axe_finds
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
 
@@ -128,12 +129,14 @@ def test_a_child_run_asks_inside_its_parent(page: Page):
     turn = start_elsewhere(page, [{"child": "scripted", "params": {"script": script}}, {"stream": "All done."}])
     nested = turn.locator(".nested")
     form = nested.get_by_role("form", name="Approval: May the child?")
+    expect(form.get_by_label("names")).to_have_value('["a"]')
     expect(nested.locator(".status")).to_have_text("Waiting for your approval")
 
     form.get_by_label("sure").check()
     form.get_by_label("names").fill('{"a": 1}')
     form.get_by_role("button", name="Approve").click()
     expect(form).to_contain_text("names: this must be a list in [ ].")
+    assert axe_finds(page) == []
     form.get_by_label("names").fill('["b"')
     form.get_by_role("button", name="Approve").click()
     expect(form).to_contain_text("names: this is not JSON.")

@@ -65,7 +65,7 @@ class Field {
   constructor(name, before, id, text) {
     this.name = name;
     this.before = before;
-    this.original = pretty(before);
+    this.original = written(before);
     this.#problem.id = `${id}-problem`;
     this.input = this.#makeInput(text ?? this.original);
     this.input.id = id;
@@ -118,6 +118,12 @@ class Field {
     this.#problem.hidden = !problem;
     this.input.setAttribute("aria-invalid", String(Boolean(problem)));
   }
+}
+
+/** A text as it is, all else as JSON, on one line if that is short. @param {unknown} value */
+function written(value) {
+  const line = typeof value === "string" ? value : JSON.stringify(value);
+  return line.length > LONG ? pretty(value) : line;
 }
 
 /** @param {unknown} value @returns {value is Record<string, unknown>} */

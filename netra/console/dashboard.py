@@ -5,6 +5,7 @@ So the page costs the same with a thousand runs and with a million; what was lef
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -15,7 +16,7 @@ from django.db.models import Count, Min, Q, QuerySet
 from agents.models import AgentExecution
 from agents.phases import TERMINAL, Status
 from netra.console.pace import Durations, durations, ended_lately, read_latest_runs, read_phases, read_rates
-from netra.console.why import PATIENCE, Reason, explained, frozen, is_frozen, why
+from netra.console.why import PATIENCE, Reason, Standing, explained, why
 from netra.console.workers import Workers, WorkerView, read_workers
 from netra.health import Report, report_of_process
 from notifications.presence import ProcessView, processes_with_sockets
@@ -28,10 +29,11 @@ AGES: Final = {
     "1h": timedelta(hours=1),
 }
 """As the list's filter by age names them."""
-LOOKED_AT: Final = 10_000
+LOOKED_AT: Final = 5_000
 """Runs without agent_completed that are looked at, the oldest first."""
 STUCK_SHOWN: Final = 8
-ENDED_COUNTED: Final = 20_000
+LARGE: Final = ("request", "result", "warnings")
+ENDED_COUNTED: Final = 10_000
 """The latest ends of a day that are counted by outcome."""
 
 
@@ -144,23 +146,40 @@ def read_dashboard(now: datetime) -> Dashboard:
 
 
 def read_waiting(now: datetime, workers: Workers) -> Waiting:
-    """Three queries."""
-    runs = explained(AgentExecution.objects.filter(pk__in=_lacking()), now).order_by()
-    older = {f"older_{age}": Count("pk", filter=Q(created_at__lte=now - least)) for age, least in AGES.items()}
-    counted = runs.values("reason").annotate(**older, frozen=Count("pk", filter=is_frozen(now)))
-    found = {row["reason"]: row for row in counted}
-    reasons = [
-        ReasonCount(reason=reason, ages=[row[name] for name in older], frozen=row["frozen"])
+    """One query, and another one when somebody waits in vain."""
+    runs = explained(AgentExecution.objects.all(), now)
+    columns = Standing.__struct_fields__
+    all_ = [Standing(*row) for row in runs.filter(pk__in=_lacking()).order_by("pk").values_list(*columns)]
+    in_vain = [run for run in all_ if run.is_frozen(now)]
+    return Waiting(
+        reasons=_count(all_, in_vain, now),
+        people=len({run.user_id for run in in_vain}),
+        stuck=_read_stuck(runs, in_vain, workers, now),
+    )
+
+
+def _count(all_: Sequence[Standing], in_vain: Sequence[Standing], now: datetime) -> list[ReasonCount]:
+    ages: dict[str, list[float]] = defaultdict(list)
+    for run in all_:
+        ages[run.reason].append((now - run.created_at).total_seconds())
+    frozen = Counter(run.reason for run in in_vain)
+    return [
+        ReasonCount(
+            reason=reason,
+            ages=[sum(age >= least.total_seconds() for age in ages[reason.value]) for least in AGES.values()],
+            frozen=frozen[reason.value],
+        )
         for reason in Reason
-        if (row := found.get(reason.value)) is not None
+        if reason.value in ages
     ]
-    in_vain = frozen(runs, now)
-    if not any(each.frozen for each in reasons):
-        return Waiting(reasons=reasons, people=0, stuck=[])
-    people = in_vain.aggregate(people=Count("user", distinct=True))["people"]
-    longest = in_vain.select_related("user").defer("request", "result", "warnings").order_by("created_at", "pk")
-    stuck = [_stuck(run, now, workers) for run in longest[:STUCK_SHOWN]]
-    return Waiting(reasons=reasons, people=people, stuck=stuck)
+
+
+def _read_stuck(runs: QuerySet[Any], in_vain: Sequence[Standing], workers: Workers, now: datetime) -> list[StuckRun]:
+    if not in_vain:
+        return []
+    longest = sorted(in_vain, key=lambda run: run.created_at)[:STUCK_SHOWN]
+    found = runs.filter(pk__in=[run.pk for run in longest]).select_related("user").defer(*LARGE)
+    return [_stuck(run, now, workers) for run in found.order_by("created_at", "pk") if run.reason]
 
 
 def _lacking() -> QuerySet[Any]:

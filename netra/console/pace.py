@@ -14,7 +14,7 @@ from django.db.models import F, Max, QuerySet
 
 from agents.models import AgentExecution, ExecutionEvent, PhaseTransition
 
-TIMED_RUNS: Final = 2_000
+TIMED_RUNS: Final = 1_000
 """The latest runs of a day of whose durations the percentiles are made."""
 STEPPED_RUNS: Final = 300
 """The latest runs of whose phases the percentiles are made."""

@@ -71,20 +71,41 @@ def explained(runs: QuerySet[AgentExecution], now: datetime) -> QuerySet[Any]:
     )
 
 
-def is_frozen(now: datetime) -> Q:
-    """Of `explained` runs: those in front of which their users wait for nothing that is under way."""
+def frozen(runs: QuerySet[Any], now: datetime) -> QuerySet[Any]:
+    """Those of the `explained` runs in front of which their users wait for nothing that is under way."""
     late = now - PATIENCE
-    return (
+    return runs.filter(
         Q(reason__in=(Reason.LEASE_EXPIRED.value, Reason.NO_PROGRESS.value))
         | Q(reason=Reason.QUEUED.value, created_at__lt=late)
         | Q(reason=Reason.CANCEL_PENDING.value, cancel_requested_at__lt=late)
-        | Q(reason=Reason.CANCEL_PENDING.value, cancel_requested_at__isnull=True, moved_at__lt=late)
+        | Q(reason=Reason.CANCEL_PENDING.value, cancel_requested_at__isnull=True, moved_at__lt=late),
+        completed_seq__isnull=True,
     )
 
 
-def frozen(runs: QuerySet[Any], now: datetime) -> QuerySet[Any]:
-    """Those of the `explained` runs of which `is_frozen` holds."""
-    return runs.filter(is_frozen(now), completed_seq__isnull=True)
+class Standing(msgspec.Struct, frozen=True):
+    """What is counted of an `explained` run; its fields are the columns."""
+
+    pk: int
+    user_id: int
+    reason: str
+    created_at: datetime
+    moved_at: datetime
+    cancel_requested_at: datetime | None
+
+    def is_frozen(self, now: datetime) -> bool:
+        """As `frozen`, of a run that has been read: to ask the database for each number would take it ten times as
+        long as to find the reasons once."""
+        late = now - PATIENCE
+        match self.reason:
+            case Reason.LEASE_EXPIRED | Reason.NO_PROGRESS:
+                return True
+            case Reason.QUEUED:
+                return self.created_at < late
+            case Reason.CANCEL_PENDING:
+                return (self.cancel_requested_at or self.moved_at) < late
+            case _:
+                return False
 
 
 def why(run: AgentExecution, workers: Workers, now: datetime) -> Why | None:

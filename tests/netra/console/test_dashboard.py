@@ -25,8 +25,8 @@ from tests.runs import make_user
 pytestmark = pytest.mark.django_db
 
 PAGE = reverse("admin:index")
-QUERIES = 13
-"""The session, its user; workers, latest runs, reasons, people, stuck, outcomes, phases, two for the events, leases,
+QUERIES = 12
+"""The session, its user; workers, latest runs, reasons, stuck, outcomes, phases, two for the events, leases,
 processes."""
 
 

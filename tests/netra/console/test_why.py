@@ -6,7 +6,7 @@ from django.db.models import F
 
 from agents.leases import EXPIRED, release
 from agents.models import AgentExecution, Worker
-from netra.console.why import Reason, Why, explained, frozen, why
+from netra.console.why import PATIENCE, Reason, Standing, Why, explained, frozen, why
 from netra.console.words import spell
 from netra.console.workers import read_workers
 from tests.runs import claim_runs, make_user, register_run
@@ -170,6 +170,28 @@ def test_a_child_that_has_ended_is_waited_for_no_more():
     end(make_held(parent=run))
 
     assert reason_of(run) == Why(Reason.NO_PROGRESS, "no progress for 42 s in thinking; worker worker_1 has it")
+
+
+def test_what_is_frozen_is_the_same_for_the_database_and_for_what_was_read_of_it():
+    ended = make_run()
+    end(ended, LATE)
+    for at in (JUST, LATE, NOW - PATIENCE):
+        make_run(created_at=at)
+        make_held(last_progress_at=at)
+        make_held(last_progress_at=at, phase="awaiting_approval")
+        make_held(cancel_requested_at=at)
+        make_held(lease_expires_at=at)
+        make_held(parent=ended, last_progress_at=at)
+        make_run(thread=make_held(last_progress_at=at).thread, created_at=at)
+        make_held(parent=make_held(last_progress_at=at))
+    runs = explained(AgentExecution.objects.filter(completed_seq__isnull=True), NOW)
+
+    read = [Standing(*row) for row in runs.values_list(*Standing.__struct_fields__)]
+
+    by_database = set(frozen(runs, NOW).values_list("pk", flat=True))
+    assert {run.pk for run in read if run.is_frozen(NOW)} == by_database
+    assert {run.reason for run in read} == set(Reason.values)
+    assert 0 < len(by_database) < len(read)
 
 
 def test_reading_and_explaining_many_runs_takes_two_queries(django_assert_num_queries):

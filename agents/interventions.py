@@ -14,16 +14,18 @@ from django.utils import timezone
 
 from agents.agreement import Agreement
 from agents.bridge import AgentWebSocketBridge
-from agents.core import AgentExecutionCore, Ending
+from agents.core import AgentExecutionCore
 from agents.desk import Desk
 from agents.errors import Fenced, NetraError
 from agents.events import Frame, Problem
+from agents.execution import Ending
 from agents.journal import batch_of, count_written
-from agents.leases import let_go, read_progress, seize
+from agents.leases import let_go, seize
 from agents.model_answers import forget_answers
 from agents.models import AgentExecution, OperatorAction
 from agents.notices import notice_leave
 from agents.phases import AgentExecutionPhase
+from agents.progress import read_progress
 from agents.registration import register, request_cancel
 from agents.registry import AgentRegistry
 from agents.runner import RemoteRunner, tell_of_answer, tell_of_cancel, tell_of_run, tell_to_leave

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from agents.errors import ToolError, ToolUnknown
-from agents.leases import LoggedCall
+from agents.progress import LoggedCall
 from agents.showing import digest_of, is_whole, shown
 from agents.tools import Tool
 

@@ -15,9 +15,10 @@ import msgspec
 import structlog
 
 from agents import metrics
-from agents.core import CANCELLED, LOST, AgentExecutionCore, Ending
+from agents.core import AgentExecutionCore
 from agents.database import AWAY, in_database
 from agents.desk import Desk
+from agents.execution import CANCELLED, LOST, Ending
 from agents.ids import Prefix, new_id
 from agents.leases import Claim, claim_pending, claim_stalled, release, renew
 from agents.watchdog import ending_of_stalled

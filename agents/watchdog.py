@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agents.core import CANCELLED, LOST, Ending
+from agents.execution import CANCELLED, LOST, Ending
 from agents.leases import Claim
 from agents.phases import AgentExecutionPhase
 

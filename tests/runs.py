@@ -17,10 +17,11 @@ from msgspec.structs import replace
 from agents.agreement import Agreement, Quota
 from agents.breaker import Breaker
 from agents.context import AgentExecutionContext
-from agents.core import AgentExecutionCore, Ending
+from agents.core import AgentExecutionCore
 from agents.database import in_database
 from agents.desk import Desk
 from agents.events import Frame
+from agents.execution import Ending
 from agents.journal import Journal
 from agents.leases import Claim, claim_pending
 from agents.models import AgentExecution, ExecutionEvent, PhaseTransition

@@ -176,6 +176,6 @@ def test_agent_completed_is_sent_from_one_place_and_runs_are_ended_from_one():
     ]
 
     assert sent == [
-        ("agents/core.py", "notify_agent_completed"),
+        ("agents/execution.py", "notify_agent_completed"),
         ("notifications/notifier.py", "complete_execution"),
     ]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from agents.core import CANCELLED, LOST
 from agents.database import in_database
 from agents.desk import Desk
 from agents.errors import AgentError, ToolError, UnknownExecution
+from agents.execution import CANCELLED, LOST
 from agents.leases import EXPIRED, claim_stalled
 from agents.models import AgentExecution
 from agents.runner import RemoteRunner

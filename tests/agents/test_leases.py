@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from agents.leases import EXPIRED, claim_pending, claim_stalled, read_progress, release, renew
+from agents.leases import EXPIRED, claim_pending, claim_stalled, release, renew
 from agents.models import AgentExecution, ExecutionEvent
 from agents.phases import AgentExecutionPhase
+from agents.progress import read_progress
 from agents.runs import RunRequest
 from tests.runs import LEASE, claim_runs, make_claim, make_terms, make_user, read_run, register_run
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from agents.database import in_database
 from agents.errors import ToolError, ToolUnknown
-from agents.leases import LoggedCall, read_progress
 from agents.ledger import Ledger
 from agents.library.analyst import Analyst
 from agents.models import AgentExecution
+from agents.progress import LoggedCall, read_progress
 from agents.redaction import redact
 from agents.showing import is_whole, shown
 from agents.tools import collect_tools, tool

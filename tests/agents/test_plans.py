@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from agents import breaker, leases, pruning, registration
+from agents import breaker, leases, progress, pruning, registration
 from agents.events import Frame
 from agents.models import AgentExecution
 from agents.phases import AgentExecutionPhase, Status
@@ -113,7 +113,7 @@ ASK: Final[dict[str, Callable[[], Any]]] = {
         owner="worker_1", keys=[run.pk for run in last_runs("running", 50)], lease=LEASE
     ),
     "the release of leases": lambda: leases.release(owner="worker_1"),
-    "what earlier attempts left": lambda: leases.read_progress(newest().pk),
+    "what earlier attempts left": lambda: progress.read_progress(newest().pk),
     "a new run": lambda: register_run(1, terms=make_terms(live_limit=10**6)),
     "the wish to cancel": lambda: registration.request_cancel(user_id=None, run_id=newest().run_id, now=soon()),
     "the circuit breaker": ask_breaker,

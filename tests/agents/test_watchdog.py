@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
-from agents.core import CANCELLED, LOST
+from agents.execution import CANCELLED, LOST
 from agents.leases import Claim
 from agents.phases import TERMINAL, AgentExecutionPhase
 from agents.runs import Run, RunRequest, RunState

@@ -226,6 +226,15 @@ def test_without_view_content_no_page_says_what_was_said(client, records, name):
     assert "Secret" not in page.content.decode()
 
 
+def test_the_first_page_tells_of_runs_only_who_may_see_them(client, records):
+    told = {
+        RUNS in codenames: "Workers and their leases" in as_staff(client, *codenames).get("/admin/").content.decode()
+        for codenames in (["view_thread", OPERATE], [RUNS])
+    }
+
+    assert told == {True: True, False: False}
+
+
 def test_a_thread_is_not_found_by_a_title_that_may_not_be_seen(client, records):
     found = {}
     for codenames in (["view_thread"], ["view_thread", CONTENT]):

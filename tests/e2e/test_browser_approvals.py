@@ -10,6 +10,13 @@ from tests.e2e.test_browser_page import axe_finds
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
 
+NOTE_ANNOUNCEMENTS = """
+    window.said = [];
+    addEventListener("DOMContentLoaded", () => {
+      const status = document.querySelector("#announcements");
+      new MutationObserver(() => said.push(status.textContent)).observe(status, { childList: true });
+    });
+"""
 DELIVERY = {"tool": "deliver", "arguments": {"to": "bob", "copies": 2}}
 
 
@@ -103,10 +110,12 @@ def test_after_a_reload_the_approval_is_as_it_was(page: Page):
     expect(form.get_by_label("Comment (optional)")).to_have_value("Rather not")
     form.get_by_role("button", name="Reject").click()
     ends(turn, "Completed in")
+    page.add_init_script(NOTE_ANNOUNCEMENTS)
     page.reload()
     ends(turn, "Completed in")
     unfold(turn)
     expect(turn.locator(".step-approval")).to_contain_text("Rejected.")
+    assert [words for words in page.evaluate("said") if "needs your approval" in words] == []  # that is no news
     assert page.evaluate("Object.keys(sessionStorage).filter((key) => key.includes(':approval:'))") == []
 
 

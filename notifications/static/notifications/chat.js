@@ -18,6 +18,8 @@ import { Sidebar } from "./sidebar.js";
 import { TabMemory } from "./tab-memory.js";
 
 const JUST_NOW_MS = 10_000;
+/** By then a replay has told what became of an approval. */
+const SETTLED_MS = 300;
 
 drawIcons();
 const agents = JSON.parse(find("#agents-data").textContent);
@@ -123,6 +125,12 @@ function show(state) {
   if (desk.shows(state)) conversation.show(state);
 }
 
+/** @param {RunState} state @param {string} approvalId */
+function announceApproval(state, approvalId) {
+  const open = state.openApprovals.find(({ id }) => id === approvalId);
+  if (open) say(`${state.agentName} needs your approval: ${open.reason}`);
+}
+
 client.onRuns((runs) => {
   for (const run of runs) {
     const state = store.ensure(run.run_id, run.agent_name);
@@ -139,7 +147,7 @@ client.onEvent((event) => {
   else show(state);
   if (event.type === "agent_started" && !state.isHistory) sidebar.refreshSoon();
   const isNews = serverNow() - Date.parse(event.timestamp) < JUST_NOW_MS;
-  if (event.type === "approval_requested" && state.openApprovals.length) say(`${state.agentName} needs your approval: ${event.data.reason}`);
+  if (event.type === "approval_requested") setTimeout(() => announceApproval(state, event.data.approval_id), SETTLED_MS);
   if (event.type === "approval_resolved" && isNews && desk.shows(state)) say(`${state.agentName}: ${event.data.decision}.`);
   if (wasLive && !state.isLive && !state.isHistory) sidebar.ended(state.threadId ?? "");
   if (wasLive && !state.isLive && isNews && desk.shows(state) && !state.parentRunId) say(announcement(state));

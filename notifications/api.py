@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any, Final
 
 import msgspec
+from django.core.exceptions import RequestDataTooBig
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
@@ -79,6 +80,8 @@ def endpoint(**methods: Handler) -> Handler:
             return problem("forbidden", WHO_ARE_YOU) if user_id is None else handler(request, user_id, **parts)
         except NetraError as error:
             return problem(error.code, error.message, field=error.field, retry_after=error.retry_after)
+        except RequestDataTooBig:
+            return problem(protocol.MessageTooLarge.code, "The body is much too large. Send less.")
         except DatabaseError:
             return problem(NotReady.code, "The database cannot be reached right now. Try again.", retry_after=1.0)
 

@@ -325,6 +325,7 @@ def test_an_approval_that_is_not_yours_is_not_there(client: Client, approval: di
         ({**APPROVE, "comment": "x" * 2_001}, 400, "invalid_message", "comment"),
         ({**APPROVE, "argument": {}}, 400, "invalid_message", "argument"),
         ({**APPROVE, "arguments": {"a": "x" * 70_000}}, 413, "message_too_large", None),
+        ({**APPROVE, "arguments": {"a": "x" * 3_000_000}}, 413, "message_too_large", None),
         (
             f'{{"decision": "approve", "arguments": {{"a": {"[" * 100}{"]" * 100}}}}}',
             400,
@@ -332,7 +333,7 @@ def test_an_approval_that_is_not_yours_is_not_there(client: Client, approval: di
             "arguments",
         ),
     ],
-    ids=["nothing", "bytes", "list", "empty", "maybe", "arguments", "comment", "unknown", "large", "deep"],
+    ids=["nothing", "bytes", "list", "empty", "maybe", "arguments", "comment", "unknown", "large", "huge", "deep"],
 )
 def test_an_answer_that_is_none(
     client: Client, approval: dict[str, str], body: object, status: int, code: str, field: str | None

@@ -80,7 +80,8 @@ class Asking:
         self._family.add(event["run_id"])
         self._approving.note(event)
         if not self._as_json and event["type"] in APPROVALS:
-            self._terminal.show(event)
+            with suppress(BrokenPipeError):  # as in _tick
+                self._terminal.show(event)
 
     def _show(self, event: Frame) -> None:
         self._approving.note(event)

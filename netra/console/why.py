@@ -53,7 +53,7 @@ def explained(runs: QuerySet[AgentExecution], now: datetime) -> QuerySet[Any]:
     earlier = others.filter(thread=OuterRef("thread"), pk__lt=OuterRef("pk"), parent__isnull=True)
     is_orphan = Q(parent__isnull=False) & ~Q(Exists(others.filter(pk=OuterRef("parent_id"))))
     rules = [
-        (~Q(owner="") & Q(lease_expires_at__lt=now), Reason.LEASE_EXPIRED),
+        (Q(lease_expires_at__lt=now), Reason.LEASE_EXPIRED),
         (Q(cancel_requested_at__isnull=False) | is_orphan, Reason.CANCEL_PENDING),
         (queued & Q(parent__isnull=True) & Q(Exists(earlier)), Reason.BEHIND),
         (queued, Reason.QUEUED),
@@ -127,7 +127,8 @@ class _Teller(msgspec.Struct, frozen=True):
     def lease_expired(self) -> str:
         run, worker = self.run, self.workers.get(self.run.owner)
         if run.lease_expires_at == EXPIRED:
-            return f"given up by worker {self._worker}, the next one is to take it"
+            by = f"given up by worker {self._worker}" if run.owner else "handed over by an operator"
+            return f"{by}, the next one is to take it"
         if worker is not None and worker.is_there:
             return f"lease ran out {self._since(run.lease_expires_at)} ago, though worker {self._worker} is there"
         held_until = run.lease_expires_at or self.now

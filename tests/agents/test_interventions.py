@@ -1,5 +1,8 @@
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
@@ -7,9 +10,22 @@ from django.db import DatabaseError, connection, transaction
 from agents.database import in_database
 from agents.interventions import Interventions, Outcome
 from agents.leases import EXPIRED, claim_stalled
-from agents.models import AgentExecution, OperatorAction
+from agents.model_answers import keep_answer
+from agents.models import AgentExecution, ModelAnswer, OperatorAction
+from agents.runner import AgentRunner, Limits
 from tests.operators import AUDIT, OPERATOR, make_interventions
-from tests.runs import LEASE, Workshop, make_terms, make_user, read_log, read_run, register_run, start_thinking
+from tests.runs import (
+    LEASE,
+    Workshop,
+    make_terms,
+    make_user,
+    read_log,
+    read_run,
+    register_run,
+    start_thinking,
+    until,
+    until_in_database,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 RESTARTABLE = make_terms(restartable=True)
@@ -209,6 +225,74 @@ async def test_what_cannot_be_handed_over_is_left_with_its_worker(operating, wor
     assert not outcome.applied
     assert outcome.words.startswith(words)
     assert await in_database(rows.values().get) == before
+
+
+@pytest.fixture
+async def runner(workshop: Workshop) -> AsyncIterator[AgentRunner]:
+    """It would find out by itself only when it renews its leases, which it never does."""
+    runner = AgentRunner(core=workshop.core, limits=Limits(total=5, per_user=5, lease=60, renew=60, poll=60))
+    yield runner
+    await asyncio.wait_for(runner.stop(1.0), 10)
+
+
+async def begin(workshop: Workshop, runner: AgentRunner, **registration: Any) -> tuple[str, list[str]]:
+    """A run that its worker is at until it is stopped, and a list of what has become of that."""
+    said: list[str] = []
+    entered = asyncio.Event()
+
+    async def wait(context: Any) -> None:
+        entered.set()
+        try:
+            await asyncio.sleep(600)
+        finally:
+            said.append("stopped")
+
+    workshop.add_agent(wait, "waits", restartable=True)
+    registered = await in_database(partial(register_run, await in_database(make_user), agent="waits", **registration))
+    runner.start()
+    await asyncio.wait_for(entered.wait(), 10)
+    return registered.run_id, said
+
+
+async def test_the_agent_of_a_run_that_was_ended_is_stopped_at_once(operating, workshop, runner):
+    run_id, said = await begin(workshop, runner)
+
+    await in_database(operating.end, run_id, OPERATOR)
+
+    await until(lambda: said == ["stopped"])
+    assert [frame["type"] for frame in await in_database(read_log, run_id)].count("agent_completed") == 1
+
+
+async def test_a_worker_leaves_a_run_that_was_handed_over_at_once_and_writes_nothing_of_it(operating, workshop, runner):
+    run_id, said = await begin(workshop, runner, terms=RESTARTABLE)
+
+    await in_database(operating.hand_over, run_id, OPERATOR)
+
+    await until(lambda: said == ["stopped"] and not runner._slots)
+    run = await in_database(read_run, run_id)
+    assert (run.status, run.owner, run.attempt) == ("running", "", 1)
+    assert [claim.run.attempt for claim in await runner._claim_stalled()] == [2]
+
+
+async def test_a_retry_is_taken_at_once(operating, workshop, runner):
+    registered = await in_database(register_run, await in_database(make_user))
+    runner.start()
+    ended = AgentExecution.objects.filter(status="completed")
+    await until_in_database(lambda: ended.count() == 1)
+    await until(lambda: not runner._slots and not runner._wake.is_set())  # it sleeps now
+
+    await in_database(partial(operating.retry, form_id="f"), registered.run_id, OPERATOR)
+
+    await until_in_database(lambda: ended.count() == 2)
+
+
+async def test_what_models_have_answered_a_run_is_not_kept_beyond_its_end(operating, workshop):
+    claim = await workshop.claim()
+    await in_database(keep_answer, claim.run, "key", "Secret")
+
+    await in_database(operating.end, claim.run.run_id, OPERATOR)
+
+    assert await in_database(ModelAnswer.objects.count) == 0
 
 
 @pytest.mark.parametrize("change", ["UPDATE {} SET reason = 'another'", "DELETE FROM {}"])

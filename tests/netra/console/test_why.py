@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from django.db.models import F
 
-from agents.leases import EXPIRED, release
+from agents.leases import EXPIRED, let_go, release
 from agents.models import AgentExecution, Worker
 from netra.console.why import PATIENCE, Reason, Standing, Why, explained, frozen, why
 from netra.console.words import spell
@@ -91,6 +91,15 @@ def test_a_run_that_its_worker_gave_up():
 
     assert run.lease_expires_at == EXPIRED
     assert reason_of(run) == Why(Reason.LEASE_EXPIRED, "given up by worker worker_1, the next one is to take it")
+
+
+def test_a_run_that_an_operator_has_handed_over_is_free_for_the_next_worker():
+    register_run(make_user())
+    [claim] = claim_runs()
+    let_go(claim.run.pk)
+    run = AgentExecution.objects.get(pk=claim.run.pk)
+
+    assert reason_of(run) == Why(Reason.LEASE_EXPIRED, "handed over by an operator, the next one is to take it")
 
 
 @pytest.mark.parametrize(("asked_at", "is_late"), [(JUST, False), (LATE, True)])

@@ -21,7 +21,7 @@ def spell_client(client: str) -> str:
     if not client.startswith("Mozilla/"):
         return client[:60] or "unnamed client"
     for mark, name in _BROWSERS:
-        if version := re.search(rf"\b{mark}/(\d+)", client):
+        if version := re.search(rf"{mark}/(\d+)", client):
             system = next((f" on {each}" for each in _SYSTEMS if each in client), "")
             return f"{name} {version[1]}{system}"
     return client[:60]

@@ -110,12 +110,14 @@ async def test_an_operator_and_the_runner_end_a_run_at_once_and_one_of_them_does
         claim = await workshop.claim()
         run_id = claim.run.run_id
 
-        async def operator(run_id=run_id, pauses=number):
+        async def operator(run_id=run_id, events=number % 4, pauses=number // 4):
+            """Acts when so many of the run's three events are told, or some turns later."""
+            await until(lambda: len(workshop.bridge.frames(run_id)) >= events)
             for _ in range(pauses):
                 await asyncio.sleep(0)
             return await in_database(operating.end, run_id, OPERATOR)
 
-        log, outcome = await asyncio.gather(workshop.execute(claim), operator())
+        _, outcome = await asyncio.gather(workshop.execute(claim), operator())
 
         log = await in_database(read_log, run_id)
         completed = [frame for frame in log if frame["type"] == "agent_completed"]

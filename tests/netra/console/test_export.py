@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.db import connection
 from django.test import AsyncClient
 from django.urls import reverse
 
@@ -51,6 +53,7 @@ async def export(format_: str, *codenames: str, across: str = "1", query: str = 
     assert answer.status_code == 200
     assert answer.streaming
     text = b"".join([part async for part in answer]).decode()
+    await sync_to_async(lambda: connection.close())()  # noqa: PLW0108 - the connection of the thread that answered
     return answer["Content-Disposition"], text
 
 

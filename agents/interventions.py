@@ -190,7 +190,7 @@ def _hand_over(run: AgentExecution | None) -> Outcome:
         return Outcome(False, "No worker has it: it waits for one.")
     if run.cancel_requested_at is not None:
         return Outcome(False, "It is to be cancelled.")
-    if not may_be_tried(run.attempt + 1, AgentExecutionPhase(run.phase), restartable=run.restartable):
+    if not may_be_tried(run.attempt + 1 - run.handovers, AgentExecutionPhase(run.phase), restartable=run.restartable):
         return Outcome(False, _why_not_tried(run))
     let_go(run.pk)
     notice_leave(run.run_id)
@@ -202,7 +202,7 @@ def _why_not_tried(run: AgentExecution) -> str:
         return "Its agent is not restartable: what it did might be done twice. End it, and retry it as a new run."
     if run.phase in {"result_processing", "completing"}:
         return "It is about to end."
-    return f"It has had its {run.attempt} attempts."
+    return f"It has had its {run.attempt - run.handovers} attempts."
 
 
 class _AtOnce:

@@ -29,9 +29,11 @@ EXPIRED: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that is the claimer's from now on, until its lease runs out."""
+    """A run that is the claimer's from now on, until its lease runs out. `tries` are the attempts that count, this one
+    included: not those that ended because their worker stopped, in good order."""
 
     run: Run
+    tries: int
     state: RunState
     restartable: bool
     cancel_requested: bool
@@ -80,11 +82,15 @@ def renew(*, owner: str, keys: Sequence[int], lease: timedelta, now: datetime | 
         return {pk: pk in to_cancel for pk in held}
 
 
-def release(*, owner: str, keys: Iterable[int] | None = None) -> None:
-    """Lets the leases of `owner`'s live runs (or of those in `keys`) run out now: they are taken over at once."""
+def release(*, owner: str, keys: Iterable[int] | None = None, in_good_order: bool = True) -> None:
+    """Lets the leases of `owner`'s live runs (or of those in `keys`) run out now: they are taken over at once.
+
+    `in_good_order`: it is not for anything that happened in them, so that it is no attempt of the few they have.
+    """
     with transaction.atomic():
         held = list(_held(owner, keys).values_list("pk", flat=True))
-        AgentExecution.objects.filter(pk__in=held).update(lease_expires_at=EXPIRED)
+        runs = AgentExecution.objects.filter(pk__in=held)
+        runs.update(lease_expires_at=EXPIRED, handovers=F("handovers") + int(in_good_order))
 
 
 def seize(run_id: str, now: datetime | None = None) -> Claim | None:
@@ -209,6 +215,7 @@ def _claim_of(execution: AgentExecution, deadline_at: datetime, now: datetime) -
     )
     return Claim(
         run=run,
+        tries=execution.attempt - execution.handovers,
         state=state,
         restartable=execution.restartable,
         cancel_requested=execution.cancel_requested_at is not None or has_lost_its_parent,

@@ -85,6 +85,7 @@ class AgentExecution(models.Model):
         default="created",
     )
     attempt = models.PositiveIntegerField(default=0)
+    handovers = models.PositiveIntegerField(default=0)  # attempts that ended as their worker stopped, in good order
     restartable = models.BooleanField(default=False)
     owner = models.CharField(max_length=64, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)

@@ -190,6 +190,9 @@ class AgentRunner:
                     _tell(slot, None)
             await _wait(self._wake, left)
 
+    def _give_up(self, slot: _Slot) -> None:
+        release(owner=self.owner, keys=[slot.claim.run.pk], in_good_order=False)
+
     def _leave(self) -> None:
         release(owner=self.owner)
         forget_worker(owner=self.owner)
@@ -277,7 +280,7 @@ class AgentRunner:
             SystemExit,
         ):  # the run stays live in the database: its lease runs out and the watchdog ends it
             log.exception("run was given up", run_id=slot.claim.run.run_id)
-            await self._ask_database(lambda: in_database(release, owner=self.owner, keys=[slot.claim.run.pk]))
+            await self._ask_database(lambda: in_database(self._give_up, slot))
         finally:
             if self._slots.get(slot.claim.run.pk) is slot:
                 del self._slots[slot.claim.run.pk]

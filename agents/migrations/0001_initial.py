@@ -139,6 +139,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("attempt", models.PositiveIntegerField(default=0)),
+                ("handovers", models.PositiveIntegerField(default=0)),
                 ("restartable", models.BooleanField(default=False)),
                 ("owner", models.CharField(blank=True, max_length=64)),
                 ("lease_expires_at", models.DateTimeField(blank=True, null=True)),

@@ -216,6 +216,20 @@ def test_a_released_run_is_taken_over_at_once(ada):
     assert len(take_stalled()) == 1
 
 
+def test_what_is_released_in_good_order_is_no_attempt_of_the_few_that_a_run_has(ada):
+    run_id = register_run(ada).run_id
+    tries = []
+    for in_good_order in (True, True, False, True, False):
+        (mine,) = claim_pending(owner="w", slots=1, per_user=9, now=NOW, lease=LEASE) or claim_stalled(
+            owner="w", slots=1, held=(), now=NOW, lease=LEASE
+        )
+        tries.append(mine.tries)
+        release(owner="w", keys=[mine.run.pk], in_good_order=in_good_order)
+
+    assert tries == [1, 1, 1, 2, 2]
+    assert (read_run(run_id).attempt, read_run(run_id).handovers) == (5, 3)
+
+
 def test_only_the_named_runs_of_the_owner_are_released(ada):
     made = [register_run(ada).run_id for _ in range(3)]
     claim("worker_1", slots=2)

@@ -29,7 +29,7 @@ def claim(phase: AgentExecutionPhase, *, attempt: int = 2, restartable: bool = T
         created_at=AT,
     )
     state = RunState(phase=phase, last_seq=2, phase_count=4, phase_entered_at=AT, last_progress_at=AT)
-    return Claim(run=run, state=state, restartable=restartable, cancel_requested=cancel, deadline_at=AT)
+    return Claim(run=run, tries=attempt, state=state, restartable=restartable, cancel_requested=cancel, deadline_at=AT)
 
 
 @pytest.mark.parametrize("phase", LIVE)
@@ -55,5 +55,11 @@ def test_a_restartable_run_is_tried_again_while_its_agent_works(phase):
 def test_three_attempts_are_enough(phase):
     assert MAX_ATTEMPTS == 3
     assert ending_of_stalled(claim(phase, attempt=4)) == LOST
-    third = claim(phase, attempt=3)
-    assert ending_of_stalled(third) == ending_of_stalled(replace(third, run=replace(third.run, attempt=2)))
+    assert ending_of_stalled(claim(phase, attempt=3)) == ending_of_stalled(claim(phase, attempt=2))
+
+
+@pytest.mark.parametrize("phase", LIVE)
+def test_attempts_that_ended_because_their_worker_stopped_do_not_count(phase):
+    seventh = replace(claim(phase, attempt=7), tries=3)
+
+    assert ending_of_stalled(seventh) == ending_of_stalled(claim(phase, attempt=2))

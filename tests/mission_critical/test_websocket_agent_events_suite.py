@@ -185,7 +185,7 @@ def build_claim() -> Claim:
     )
     state = RunState(phase=_P.CREATED, last_seq=0, phase_count=0, phase_entered_at=now, last_progress_at=now)
     deadline = now + timedelta(seconds=40)
-    return Claim(run=run, state=state, restartable=False, cancel_requested=False, deadline_at=deadline)
+    return Claim(run=run, tries=1, state=state, restartable=False, cancel_requested=False, deadline_at=deadline)
 
 
 class TestTracker:

@@ -123,9 +123,15 @@ class WebSocketManager:
                 self.doorbell.ring(batch)
 
     def publish_soon(self, batches: Sequence[CommittedBatch]) -> None:
-        """As `publish`, from another thread."""
+        """As `publish`, from another thread. Sockets of this process hear of it even if the layer is away."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.publish, batches)
+            self._loop.call_soon_threadsafe(self._publish_here_and_elsewhere, batches)
+
+    def _publish_here_and_elsewhere(self, batches: Sequence[CommittedBatch]) -> None:
+        for batch in batches:
+            for socket in self._sockets.get(batch.user_id, ()):
+                socket.take_events(batch.run_id, batch.first_seq, batch.texts)
+        self.publish(batches)
 
     def connected(self, socket: Socket) -> int:
         """Adds a socket and returns how many its user has now, in this process; those who watch are counted apart."""

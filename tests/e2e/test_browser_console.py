@@ -77,11 +77,13 @@ def bars(page: Page, lane: str) -> Locator:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("has_redis", [True, False])
 def test_an_operator_finds_a_run_whose_worker_was_killed_sees_why_and_ends_it(
     tmp_path: Path,
     postgresql_server: PostgresqlServer,
     opened: OpenPage,
     record_property: Callable[[str, object], None],
+    has_redis: bool,
 ):
     with ExitStack() as stack:
         redis = stack.enter_context(RedisServer())
@@ -96,6 +98,8 @@ def test_an_operator_finds_a_run_whose_worker_was_killed_sees_why_and_ends_it(
         run_id = str(turn.get_attribute("data-run"))
 
         worker.kill()
+        if not has_redis:
+            redis.kill()
 
         operator.goto(f"{netra.url}/admin/agents/agentexecution/?agent_completed=lacking")
         operator.get_by_role("link", name=run_id).click()

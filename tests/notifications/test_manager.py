@@ -11,7 +11,7 @@ from agents.database import in_database
 from agents.models import AgentExecution
 from agents.runs import CommittedBatch
 from notifications.authentication import Credential
-from notifications.manager import Identity, WebSocketManager
+from notifications.manager import Identity, WebSocketManager, publish_soon
 from notifications.protocol import RateLimited
 from notifications.session import Position
 from tests.runs import make_user, register_run, until
@@ -78,6 +78,18 @@ async def test_what_is_committed_reaches_each_socket_of_its_user_and_no_other(ma
 
     assert sockets[0].heard == sockets[1].heard == [("run_1", 1, ["a", "b"]), ("run_1", 3, ["c"])]
     assert sockets[2].heard == []
+
+
+async def test_what_another_thread_has_committed_reaches_the_sockets_here_whatever_the_layer_does(make):
+    manager, deaf, other = make(), Listener(1), Listener(2)
+    manager.start()
+    for socket in (deaf, other):
+        manager.connected(socket)  # and it is in no group of the layer's
+
+    await asyncio.to_thread(publish_soon, [batch(1, 3, "c")])
+
+    await until(lambda: deaf.heard)
+    assert (deaf.heard, other.heard) == ([("run_1", 3, ["c"])], [])
 
 
 async def test_what_the_layer_never_told_is_found_within_a_second_or_so(make):

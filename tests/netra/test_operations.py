@@ -67,7 +67,7 @@ def test_a_server_that_serves_says_so_under_any_name(netra):
 
     status, report = readiness(netra)
     assert (status, report["status"]) == (200, "ok")
-    names = {"server", "database", "threads", "channel_layer", "runner", "processes"}
+    names = {"server", "database", "clock", "threads", "channel_layer", "runner", "processes"}
     assert report["checks"] == dict.fromkeys(names, READY)
 
 
@@ -158,6 +158,7 @@ def test_the_command_says_what_the_server_says(netra):
     assert said.getvalue().splitlines() == [
         "server: ok.",
         "database: ok.",
+        "clock: ok.",
         "threads: ok.",
         "channel_layer: ok.",
         "runner: ok.",

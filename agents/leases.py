@@ -75,7 +75,8 @@ def renew(*, owner: str, keys: Sequence[int], lease: timedelta, now: datetime | 
     """Prolongs the leases of these runs; returns the keys of those that are live and `owner`'s, each with "was a
     cancel asked for?". A lease that nobody works for is never prolonged."""
     with transaction.atomic():
-        held = list(_held(owner, keys).values_list("pk", flat=True))
+        not_released = _held(owner, keys).exclude(lease_expires_at=EXPIRED)
+        held = list(not_released.values_list("pk", flat=True))
         runs = AgentExecution.objects.filter(pk__in=held)
         runs.update(lease_expires_at=(now or timezone.now()) + lease)
         to_cancel = set(runs.to_be_cancelled().values_list("pk", flat=True))

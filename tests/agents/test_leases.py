@@ -216,6 +216,16 @@ def test_a_released_run_is_taken_over_at_once(ada):
     assert len(take_stalled()) == 1
 
 
+def test_a_renewal_that_comes_too_late_does_not_take_back_what_was_released(ada):
+    """A renewal may be under way in another thread when its runner stops."""
+    run_id = register_run(ada).run_id
+    (mine,) = claim_runs("w")
+    release(owner="w")
+
+    assert renew(owner="w", keys=[mine.run.pk], lease=LEASE) == {}
+    assert read_run(run_id).lease_expires_at == EXPIRED
+
+
 def test_what_is_released_in_good_order_is_no_attempt_of_the_few_that_a_run_has(ada):
     run_id = register_run(ada).run_id
     tries = []

@@ -402,7 +402,10 @@ class TestRegressionPrevention:
         events = chat.run(step, timeout=timeout)
 
         require_lawful(events)
-        assert types_of(events).count("tool_completed") == len(step.get("parallel", [step]))
+        types = types_of(events)
+        assert types.count("tool_completed") == types.count("tool_executing")
+        if timeout is None:  # else its time may be over before the tool begins
+            assert types.count("tool_completed") == len(step.get("parallel", [step]))
 
     @pytest.mark.parametrize(
         ("step", "timeout"),

@@ -23,7 +23,7 @@ from tests.simulation.puppets import End, Order, Puppet
 from tests.simulation.world import LEASE, PERIOD, SETTINGS, Failure, Reach, Stage, World
 
 FULL = 500
-EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES") or (FULL if os.environ.get("CI") == "true" else 60))
+EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES") or (FULL if os.environ.get("CI") == "true" else 30))
 STEPS = 16
 MOST_RUNS, MOST_CLIENTS, MOST_PROCESSES = 6, 5, 3
 

@@ -11,8 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
@@ -36,6 +35,11 @@ NOT_INHERITED: Final = frozenset(
 STRANGERS: Final = 20
 """Users are made so many at a time: starting manage.py takes longer than making them."""
 FAULT: Final = re.compile(r"\bfault\W+(drop|duplicate|reorder|delay)\b")
+PREPARE: Final = """
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+call_command("collectstatic", interactive=False, verbosity=0)
+"""
 MAKE_USERS: Final = """
 import json
 from django.contrib.auth import get_user_model
@@ -103,13 +107,16 @@ class RunningNetra:
 
     def create_users(self, *names: str) -> list[User]:
         """Makes users, each with a token, at the cost of one process for all of them."""
-        made = self.manage("shell", "--verbosity", "0", "--command", MAKE_USERS.format(names=names))
+        return self._make_users(names, first="")
+
+    def _make_users(self, names: Sequence[str], *, first: str) -> list[User]:
+        made = self.manage("shell", "--verbosity", "0", "--command", first + MAKE_USERS.format(names=names))
         return [User(*user) for user in json.loads(made.splitlines()[-1])]
 
     def new_user(self) -> User:
         """Somebody whom no test has met."""
         if not self._strangers:
-            self._strangers = self.create_users(*[f"user-{uuid4()}" for _ in range(STRANGERS)])
+            self._strangers = self.create_users(*_new_names())
         return self._strangers.pop()
 
     def login_url(self, *username: str) -> str:
@@ -118,11 +125,9 @@ class RunningNetra:
         return next(word for word in lines if word.startswith(self.url))
 
     def start(self) -> None:
-        self.manage("migrate", "--verbosity", "0")
-        with ThreadPoolExecutor() as at_once:
-            static_files = at_once.submit(self.manage, "collectstatic", "--noinput", "--verbosity", "0")
-            self.token, self.other_token = [user.token for user in self.create_users("alice", "bob")]
-        static_files.result()
+        """Makes the database and the users, in one process, and runs the server."""
+        alice, bob, *self._strangers = self._make_users(["alice", "bob", *_new_names()], first=PREPARE)
+        self.token, self.other_token = alice.token, bob.token
         self.run_server()
 
     def run_server(self) -> None:
@@ -245,6 +250,10 @@ class AnotherProcess(RunningNetra):
 
     def start(self) -> None:
         self.run_server()
+
+
+def _new_names() -> list[str]:
+    return [f"user-{uuid4()}" for _ in range(STRANGERS)]
 
 
 def _arguments(web_server: WebServer, port: int) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 from netra.testing.server import ROOT, RunningNetra, WebServer
 from tests.conformance.suite import Case, Event, run_suite
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 IS_CI = os.environ.get("CI") == "true"
 SERVERS: list[WebServer] = list(get_args(WebServer)) if IS_CI else ["daphne"]

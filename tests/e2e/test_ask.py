@@ -85,6 +85,7 @@ def test_json_is_the_events_in_order_and_nothing_else(netra: RunningNetra, sales
     assert events == netra.logged(events[0]["run_id"])
 
 
+@pytest.mark.slow
 def test_a_token_says_who_asks(netra: RunningNetra):
     done = ask(netra, "scripted", "Go.", "--params", script(), "--json", NETRA_TOKEN=netra.token)
 
@@ -95,6 +96,7 @@ def test_a_token_says_who_asks(netra: RunningNetra):
     assert row["username"] == "alice"
 
 
+@pytest.mark.slow
 def test_a_thread_goes_on(netra: RunningNetra):
     first = ask(netra, "scripted", "Go.", "--params", script(), "--json")
     thread_id = json.loads(first.stdout.splitlines()[0])["thread_id"]
@@ -143,6 +145,7 @@ def test_a_run_is_followed_from_its_first_event_and_may_be_cancelled_elsewhere(n
     assert following.returncode == 4
 
 
+@pytest.mark.slow
 def test_an_ended_run_is_shown_again(netra: RunningNetra):
     asked = ask(netra, "scripted", "Go.", "--params", script({"stream": "Seven."}), "--json")
     run_id = json.loads(asked.stdout.splitlines()[0])["run_id"]
@@ -230,6 +233,7 @@ def test_at_a_terminal_an_approval_is_asked_for_and_its_arguments_are_changed(ne
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_at_a_terminal_an_approval_of_a_child_is_rejected_with_a_reason(netra: RunningNetra):
     child = {"child": "scripted", "params": {"script": [{"approval": "May the child?"}]}, "catch": True}
     terminal = AtTerminal(netra, "scripted", "Go.", "--params", script(child))
@@ -246,6 +250,7 @@ def test_at_a_terminal_an_approval_of_a_child_is_rejected_with_a_reason(netra: R
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_question_at_a_terminal_is_withdrawn_when_it_is_answered_elsewhere(netra: RunningNetra):
     params = script({"approval": "From elsewhere?"})
     terminal = AtTerminal(netra, "scripted", "Go.", "--params", params, "--token", netra.token)
@@ -261,6 +266,7 @@ def test_a_question_at_a_terminal_is_withdrawn_when_it_is_answered_elsewhere(net
     assert terminal.end() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_json", [False, True], ids=["words", "json"])
 def test_where_nobody_can_be_asked_it_says_what_to_do(netra: RunningNetra, as_json: bool):
     question = {"approval": "Is anybody there?", "timeout": 2, "catch": True}
@@ -274,6 +280,7 @@ def test_where_nobody_can_be_asked_it_says_what_to_do(netra: RunningNetra, as_js
     assert f"{netra.url}/api/v1/runs/run_" in told
 
 
+@pytest.mark.slow
 def test_what_agents_say_does_not_steer_the_terminal(netra: RunningNetra):
     steps: list[dict[str, Any]] = [
         {"think": "a\x1b[31m\nb"},
@@ -309,6 +316,7 @@ def test_ctrl_c_cancels_the_run_and_waits_for_its_end(netra: RunningNetra):
     assert netra.run_row(first["run_id"])["status"] == "cancelled"
 
 
+@pytest.mark.slow
 class TestNotAsked:
     """One sentence on standard error, exit code 2."""
 
@@ -358,6 +366,7 @@ class TestNotAsked:
         assert "The message is empty." in self.refused(ask(netra, "analyst", " "))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "note"),
     [

@@ -119,6 +119,7 @@ def test_an_operator_finds_a_run_whose_worker_was_killed_sees_why_and_ends_it(
         assert [frame["data"]["error"]["code"] for frame in completed] == ["ended_by_operator"]
 
 
+@pytest.mark.slow
 def test_the_page_of_a_live_run_grows_while_one_watches(netra: RunningNetra, page: Page, opened: OpenPage):
     operator = opened(netra.login_url())
     said = complaints(operator)
@@ -149,6 +150,7 @@ CANCEL = """async (runId) => {
 }"""
 
 
+@pytest.mark.slow
 def test_a_replay_shows_what_the_user_saw(netra: RunningNetra, page: Page, opened: OpenPage):
     script = [
         {"think": "I look it up"},
@@ -189,6 +191,7 @@ def test_a_replay_shows_what_the_user_saw(netra: RunningNetra, page: Page, opene
     assert said == []
 
 
+@pytest.mark.slow
 def test_who_may_only_look_sees_neither_actions_nor_contents(netra: RunningNetra, page: Page, opened: OpenPage):
     run_id = start(page, [{"think": SAID}, {"sleep": 1}, {"tool": "echo", "arguments": {"text": SAID}}, {"sleep": 600}])
     viewer = opened(staff_link(netra, "viewer", "view_agentexecution"))

@@ -260,6 +260,7 @@ class TestCrash:
         assert netra.logged(short) == events
         assert code == 1012
 
+    @pytest.mark.slow
     def test_sigterm_ends_the_process_cleanly_whoever_is_connected(self, netra: RunningNetra):
         """Five times: a socket's task that is still there when Python goes down crashes it about every second time."""
         for _ in range(5):
@@ -269,6 +270,7 @@ class TestCrash:
             assert netra.wait() == 0, netra.log.read_text()[-2000:]
             netra.run_server()
 
+    @pytest.mark.slow
     def test_sigterm_ends_what_does_not_end_in_time(self, tmp_path: Any):
         with RunningNetra(tmp_path, NETRA_STOP_GRACE_SECONDS="0.5") as netra:
             with netra.connect() as chat:

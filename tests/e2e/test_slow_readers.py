@@ -13,7 +13,7 @@ from netra.testing.laws import require_lawful
 from netra.testing.server import RunningNetra, WebServer
 from tests.benchmarks.wire import Wire
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 CLIENTS: Final = 40
 """Of one user, and so many that the noise of one process is small in what each costs on average."""
@@ -22,7 +22,7 @@ SCRIPT: Final[list[dict[str, Any]]] = [{"emit": 1000, "bytes": 8000}, {"return":
 MOST_MIB: Final = 2.0
 
 
-@pytest.fixture(scope="module", params=["daphne", pytest.param("uvicorn", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["daphne", "uvicorn"])
 def netra(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNetra]:
     """Its own: its memory is measured."""
     web_server: WebServer = request.param

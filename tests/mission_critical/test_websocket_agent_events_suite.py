@@ -517,6 +517,7 @@ DeliverySession.receive = broken
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "plant", "caught_by"), PLANTS)
 def test_a_broken_netra_turns_the_suite_red(tmp_path: Path, file: str, plant: str, caught_by: str):
     tree = tmp_path / "tree"

@@ -80,6 +80,7 @@ def test_the_paths_are_asked_by_get_and_head_only_and_others_are_djangos(netra):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_a_database_that_lacks_tables_is_told_everywhere_and_the_same(own):
     database = Path(own.environment["NETRA_DATA_DIR"]) / "netra.sqlite3"
 

@@ -36,6 +36,7 @@ def test_django_finds_it():
     assert get_runner(settings).__name__ == PytestRunner.__name__
 
 
+@pytest.mark.slow
 def test_a_test_that_fails_fails_the_command(run):
     done = run("def test_it(): assert False")
 

@@ -48,6 +48,7 @@ def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_the_examples_pass_in_a_project_of_their_own(project: Path):
     done = run_pytest(project)
 
@@ -57,6 +58,7 @@ def test_the_examples_pass_in_a_project_of_their_own(project: Path):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_an_agent_that_does_something_else_turns_the_example_red(project: Path):
     agents = project / "greetings" / "agents.py"
     agents.write_text(agents.read_text().replace("len(text.split())", "len(text)"))

@@ -122,7 +122,7 @@ class SlowToJoin(InMemoryChannelLayer):
 
 
 async def test_many_groups_that_are_slow_to_join_do_not_make_it_deaf(make: Make) -> None:
-    ear, users = make(layer=SlowToJoin()), range(1, 16)
+    ear, users = make(layer=SlowToJoin()), range(1, 11)
     for user in users:
         await ear.doorbell.join(user)
     silences = metrics.LAYER_SILENCES._value.get()

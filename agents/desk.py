@@ -28,6 +28,19 @@ class Runner(Protocol):
         ...
 
 
+class RemoteRunner:
+    """For a process that executes no runs itself: its transactions tell the workers (agents.notices)."""
+
+    def enqueue(self, run_id: str) -> None:
+        pass
+
+    def cancel(self, run_id: str) -> None:
+        pass
+
+    def ring(self, run_id: str) -> None:
+        pass
+
+
 class Desk:
     """One run's. While it waits for others it takes up no place among the runs that work, and is not stuck."""
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 from agents.agreement import Agreement
 from agents.bridge import AgentWebSocketBridge
 from agents.core import AgentExecutionCore
-from agents.desk import Desk
+from agents.desk import Desk, RemoteRunner
 from agents.errors import Fenced, NetraError
 from agents.events import Frame, Problem
 from agents.execution import Ending
@@ -28,8 +28,8 @@ from agents.phases import AgentExecutionPhase
 from agents.progress import read_progress
 from agents.registration import register, request_cancel
 from agents.registry import AgentRegistry
-from agents.runner import RemoteRunner, tell_of_answer, tell_of_cancel, tell_of_run, tell_to_leave
 from agents.runs import Run, RunRequest, RunState, RunWrite, Transition
+from agents.telling import tell_of_answer, tell_of_cancel, tell_of_run, tell_to_leave
 from agents.tracker import AgentExecutionTracker
 from agents.transactions import commit
 from agents.watchdog import may_be_tried

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -21,55 +21,13 @@ from agents.desk import Desk
 from agents.execution import CANCELLED, LOST, Ending
 from agents.ids import Prefix, new_id
 from agents.leases import Claim, claim_pending, claim_stalled, release, renew
+from agents.telling import begin_to_hear, hear_no_more
 from agents.watchdog import ending_of_stalled
 from agents.workers import forget_worker, note_worker
 
 R = TypeVar("R")
 
 log = structlog.get_logger(__name__)
-
-_running: Final[set[AgentRunner]] = set()
-"""Those of this process."""
-
-
-def tell_of_cancel(run_id: str) -> None:
-    """Says from any thread that a run is to be cancelled; the wish is in the database already.
-
-    A runner of this process hears of it at once, any other at its next renewal.
-    """
-    for runner in list(_running):
-        runner.cancel_soon(run_id)
-
-
-def tell_of_run(run_id: str) -> None:
-    """Says from any thread that a run waits."""
-    for runner in list(_running):
-        runner.enqueue_soon(run_id)
-
-
-def tell_to_leave(run_id: str) -> None:
-    """Says from any thread that a run has ended, or is anybody's: who executes it here is to leave it."""
-    for runner in list(_running):
-        runner.leave_soon(run_id)
-
-
-def tell_of_answer(run_id: str) -> None:
-    """Says from any thread that something for which a run waits is in the database."""
-    for runner in list(_running):
-        runner.ring_soon(run_id)
-
-
-class RemoteRunner:
-    """For a process that executes no runs itself: its transactions tell the workers (agents.notices)."""
-
-    def enqueue(self, run_id: str) -> None:
-        pass
-
-    def cancel(self, run_id: str) -> None:
-        pass
-
-    def ring(self, run_id: str) -> None:
-        pass
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +59,6 @@ class AgentRunner:
         self._wake = asyncio.Event()
         self._duties: list[asyncio.Task[None]] = []
         self._accepting = True
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     def enqueue(self, run_id: str) -> None:
         self._wake.set()
@@ -123,26 +80,6 @@ class AgentRunner:
             if slot.claim.run.run_id == run_id:
                 slot.desk.ring()
 
-    def enqueue_soon(self, run_id: str) -> None:
-        """As `enqueue`, from another thread."""
-        self._soon(self.enqueue, run_id)
-
-    def leave_soon(self, run_id: str) -> None:
-        """As `leave`, from another thread."""
-        self._soon(self.leave, run_id)
-
-    def cancel_soon(self, run_id: str) -> None:
-        """As `cancel`, from another thread."""
-        self._soon(self.cancel, run_id)
-
-    def ring_soon(self, run_id: str) -> None:
-        """As `ring`, from another thread."""
-        self._soon(self.ring, run_id)
-
-    def _soon(self, tell: Callable[[str], None], run_id: str) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(tell, run_id)
-
     @property
     def is_alive(self) -> bool:
         """Whether runs are taken and leases renewed."""
@@ -150,8 +87,7 @@ class AgentRunner:
 
     def start(self) -> None:
         """Begins to take runs; to be called in the event loop that executes them."""
-        self._loop = asyncio.get_running_loop()
-        _running.add(self)
+        begin_to_hear(self, asyncio.get_running_loop())
         self._duties = [
             asyncio.create_task(self._take_runs(), name="runner"),
             asyncio.create_task(self._hold_leases(), name="leases"),
@@ -163,7 +99,6 @@ class AgentRunner:
         Those that only wait are left to others at once, if they can be: nothing here will move them.
         """
         self._accepting = False
-        _running.discard(self)
         self._wake.set()
         tasks = [slot.task for slot in self._slots.values() if slot.task is not None]
         if tasks:
@@ -173,6 +108,7 @@ class AgentRunner:
             _tell(slot, None if slot.claim.restartable else LOST)
         if left := [task for task in tasks if not task.done()]:
             await asyncio.wait(left, timeout=max(grace, 2.0))
+        hear_no_more(self)
         for duty in self._duties:
             duty.cancel()
         await asyncio.gather(*self._duties, return_exceptions=True)

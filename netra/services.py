@@ -14,13 +14,14 @@ from agents.agreement import Agreement, Quota
 from agents.breaker import Breaker
 from agents.core import AgentExecutionCore
 from agents.database import AWAY, OwnThread, checkpoint, in_database
+from agents.desk import RemoteRunner
 from agents.intake import Intake
 from agents.journal import Journal
 from agents.llm.endpoint import warm_up
 from agents.llm.local import get_local_model
 from agents.notices import pass_on_notices
 from agents.registry import AgentRegistry
-from agents.runner import AgentRunner, Limits, RemoteRunner
+from agents.runner import AgentRunner, Limits
 from agents.tiers import build_tiers
 from agents.tracker import AgentExecutionTracker, set_execution_tracker
 from netra import probes

@@ -17,7 +17,7 @@ from agents import threads
 from agents.answering import answer_approval
 from agents.errors import InvalidMessage, NetraError, NotReady
 from agents.registry import get_agent_registry
-from agents.runner import tell_of_answer
+from agents.telling import tell_of_answer
 from notifications import protocol
 from notifications.authentication import authenticate_headers
 

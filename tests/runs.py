@@ -19,7 +19,7 @@ from agents.breaker import Breaker
 from agents.context import AgentExecutionContext
 from agents.core import AgentExecutionCore
 from agents.database import in_database
-from agents.desk import Desk
+from agents.desk import Desk, RemoteRunner
 from agents.events import Frame
 from agents.execution import Ending
 from agents.journal import Journal
@@ -28,7 +28,6 @@ from agents.models import AgentExecution, ExecutionEvent, PhaseTransition
 from agents.phases import AgentExecutionPhase
 from agents.registration import Registered, Terms, register
 from agents.registry import AgentRegistry
-from agents.runner import RemoteRunner
 from agents.runs import CommittedBatch, Outcome, Run, RunRequest, RunWrite
 from agents.tiers import TIERS, Tier
 from agents.tracker import AgentExecutionTracker

@@ -14,7 +14,7 @@ from agents.approvals import Answer, resolve_approval
 from agents.errors import ApprovalClosed
 from agents.models import Approval
 from agents.redaction import redact
-from agents.runner import tell_of_answer
+from agents.telling import tell_of_answer
 from netra.console.permissions import OPERATE, shows_content
 from netra.console.readonly import ReadOnlyAdmin, json_block
 

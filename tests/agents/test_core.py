@@ -9,12 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from agents.database import in_database
-from agents.desk import Desk
+from agents.desk import Desk, RemoteRunner
 from agents.errors import AgentError, ToolError, UnknownExecution
 from agents.execution import CANCELLED, LOST
 from agents.leases import EXPIRED, claim_stalled
 from agents.models import AgentExecution
-from agents.runner import RemoteRunner
 from agents.tiers import TIERS
 from tests.runs import LEASE, Workshop, make_terms, make_user, read_log, read_run, read_transitions, until
 

@@ -10,7 +10,7 @@ import pytest
 from netra.testing.chat import Chat
 from netra.testing.server import RunningNetra
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 AGENTS = """
 import asyncio

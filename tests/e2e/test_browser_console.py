@@ -18,7 +18,7 @@ from netra.testing.server import RunningNetra
 from netra.testing.worker import RunningWorker
 from tests.e2e.chat_page import EVENTUALLY_MS, START, complaints, ends, eventually, is_live, start_elsewhere, unfold
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
 
 MAKE_STAFF = """
 from django.contrib.auth import get_user_model
@@ -76,7 +76,6 @@ def bars(page: Page, lane: str) -> Locator:
     return page.locator(f'.lane:has(.lane-name:text-is("{lane}")) rect')
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("has_redis", [True, False])
 def test_an_operator_finds_a_run_whose_worker_was_killed_sees_why_and_ends_it(
     tmp_path: Path,
@@ -119,7 +118,6 @@ def test_an_operator_finds_a_run_whose_worker_was_killed_sees_why_and_ends_it(
         assert [frame["data"]["error"]["code"] for frame in completed] == ["ended_by_operator"]
 
 
-@pytest.mark.slow
 def test_the_page_of_a_live_run_grows_while_one_watches(netra: RunningNetra, page: Page, opened: OpenPage):
     operator = opened(netra.login_url())
     said = complaints(operator)
@@ -150,7 +148,6 @@ CANCEL = """async (runId) => {
 }"""
 
 
-@pytest.mark.slow
 def test_a_replay_shows_what_the_user_saw(netra: RunningNetra, page: Page, opened: OpenPage):
     script = [
         {"think": "I look it up"},
@@ -191,7 +188,6 @@ def test_a_replay_shows_what_the_user_saw(netra: RunningNetra, page: Page, opene
     assert said == []
 
 
-@pytest.mark.slow
 def test_who_may_only_look_sees_neither_actions_nor_contents(netra: RunningNetra, page: Page, opened: OpenPage):
     run_id = start(page, [{"think": SAID}, {"sleep": 1}, {"tool": "echo", "arguments": {"text": SAID}}, {"sleep": 600}])
     viewer = opened(staff_link(netra, "viewer", "view_agentexecution"))

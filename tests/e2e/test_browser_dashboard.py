@@ -10,7 +10,7 @@ from netra.testing.server import RunningNetra
 from tests.e2e.chat_page import EVENTUALLY_MS
 from tests.e2e.test_browser_console import staff_link
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
 
 WIDTH = 390
 

@@ -159,7 +159,10 @@ def test_trying_again_after_a_reload_sends_what_was_sent(page: Page, netra: Runn
     expect(turns).to_have_count(2)
     ends(turns.last, "Failed after")
     expect(turns.last.get_by_text("sales.csv")).to_be_visible()
-    rows = netra.rows("SELECT request FROM agents_agentexecution WHERE request LIKE '%With a secret%'")
+    mine = (
+        "SELECT r.request FROM agents_agentexecution r JOIN agents_thread t ON t.id = r.thread_id WHERE t.thread_id = ?"
+    )
+    rows = netra.rows(mine, accepted["thread_id"])
     assert [json.loads(row["request"])["params"] for row in rows] == [params, params]
     assert "needle" not in page.evaluate("JSON.stringify({ ...sessionStorage })")
     assert "needle" not in page.content()

@@ -15,7 +15,7 @@ from netra.testing.chat import Chat
 from netra.testing.server import ROOT, RunningNetra
 from notifications import schemas
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 CLIENTS = (ROOT / "docs" / "clients.md").read_text()

@@ -8,7 +8,7 @@ from netra.testing.laws import require_lawful, require_legal_phases, require_rec
 from netra.testing.server import RunningNetra
 from netra.testing.worker import RunningWorker
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def test_a_run_is_seen_whole_from_both_processes(postgresql_server, redis_server, tmp_path):

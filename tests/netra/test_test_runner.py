@@ -43,6 +43,7 @@ def test_a_test_that_fails_fails_the_command(run):
     assert (done.returncode, "1 failed" in done.stdout) == (1, True), done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_tests_may_be_chosen_by_mark_and_passing_passes(run):
     suite = "import pytest\n@pytest.mark.critical\ndef test_one(): pass\ndef test_two(): assert False"
 

@@ -257,6 +257,7 @@ def test_the_command_refuses_what_makes_no_sense():
     assert check_runs("--older-than=-1")[0] == check_runs("--max=-1")[0] == 2
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_has_a_code_of_its_own(python):
     done = python("manage.py", "check_runs", DATABASE_URL="postgres://nobody@127.0.0.1:1/none", SECRET_KEY="x" * 50)
 

@@ -17,6 +17,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
+MOST_SECONDS = 1_000_000_000
+"""Some 30 years: what is longer cannot be added to a date."""
 
 SQLITE_OPTIONS = {
     "timeout": 20,
@@ -74,12 +76,12 @@ def integer(name: str, default: int, *, least: int = 1, most: int | None = None)
 
 
 def seconds(name: str, default: float) -> float:
-    expected = "a number of seconds above 0"
+    expected = f"a number of seconds above 0, {MOST_SECONDS} at most"
     try:
         value = float(text(name) or default)
     except ValueError:
         raise refused(name, expected) from None
-    if not 0 < value < float("inf"):
+    if not 0 < value <= MOST_SECONDS:
         raise refused(name, expected)
     return value
 

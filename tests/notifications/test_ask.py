@@ -47,6 +47,13 @@ def test_a_file_that_is_too_large_is_told_how_much_of_it_would_fit(tmp_path):
     assert "its first 13,0" in refused("--file", str(path))
 
 
+def test_a_file_whose_name_is_no_text_is_read_all_the_same(tmp_path):
+    path = tmp_path / "data\udcff.csv"
+    path.write_text("a,b\n" + "1,2\n" * 20_000)
+
+    assert "its first 13,0" in refused("--file", str(path))
+
+
 def test_two_tables(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text("a,b\n1,2\n")
@@ -61,8 +68,11 @@ def test_two_tables(tmp_path):
         (["--url", "https://netra.example"], "Say who you are at https://netra.example"),
         (["--url", "http://127.evil.example"], "Say who you are at http://127.evil.example"),
         (["--token", "a\nb"], "characters that no token has"),
+        (["--thread", "\udcff"], "What was given as thread is no text."),
+        (["--resume", "\udcff"], "What was given as resume is no text."),
+        (["--url", "http://\udcff"], "What was given as url is no text."),
     ],
-    ids=["no_address", "not_ours", "looks_local", "no_token"],
+    ids=["no_address", "not_ours", "looks_local", "no_token", "no_thread", "no_run", "no_text"],
 )
 def test_where_and_as_whom(monkeypatch, arguments, sentence):
     monkeypatch.delenv("NETRA_TOKEN", raising=False)
@@ -72,7 +82,14 @@ def test_where_and_as_whom(monkeypatch, arguments, sentence):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--params", "{"], ["--params", "[]"], ["--timeout", "0"], ["--timeout", "soon"], ["--timeout", "nan"]],
+    [
+        ["--params", "{"],
+        ["--params", "[]"],
+        ["--params", '{"a": "\\ud800"}'],
+        ["--timeout", "0"],
+        ["--timeout", "soon"],
+        ["--timeout", "nan"],
+    ],
     ids=" ".join,
 )
 def test_arguments_that_make_no_sense(arguments):

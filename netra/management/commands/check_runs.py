@@ -11,6 +11,7 @@ from django.utils import timezone
 from agents.database import AWAY, call
 from netra.console.overdue import Overdue, read_overdue
 from netra.console.words import spell
+from netra.environment import MOST_SECONDS
 
 
 class Command(BaseCommand):
@@ -34,8 +35,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, older_than: float, most: int, only_frozen: bool, **_options: Any) -> None:
-        if older_than < 0 or most < 0:
-            raise CommandError("Give seconds and a number of runs of 0 or more.", returncode=2)
+        if not 0 <= older_than <= MOST_SECONDS or most < 0:
+            sentence = f"Give seconds from 0 to {MOST_SECONDS}, and a number of runs of 0 or more."
+            raise CommandError(sentence, returncode=2)
         try:
             found = call(read_overdue, timezone.now(), older_than=older_than, only_frozen=only_frozen)
         except AWAY as error:

@@ -58,6 +58,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         self.stdout.ending = ""
+        self.require_text(options)
         url = options["url"] or local_url()
         token = (options["token"] or os.environ.get("NETRA_TOKEN", "")).strip()
         request = None if options["resume"] else self.request(options)
@@ -96,6 +97,11 @@ class Command(BaseCommand):
         if code:
             sys.exit(code)
 
+    def require_text(self, options: Frame) -> None:
+        for name in ("agent", "message", "thread", "resume", "url"):
+            if not is_text(options[name] or ""):
+                self.fail(f"What was given as {name} is no text. Give it in UTF-8.")
+
     def request(self, options: Frame) -> Frame:
         """The arguments of start_agent, the table among them."""
         if options["agent"] is None or options["message"] is None:
@@ -113,7 +119,7 @@ class Command(BaseCommand):
             self.fail("Both --file and --params bring a table. Leave one of them out.")
         path: Path = options["file"]
         text = self.read(path)
-        params |= {"filename": path.name, "table": ""}
+        params |= {"filename": path.name.encode(errors="replace").decode(), "table": ""}
         overhead = frame_bytes(start_frame(**request, params=params))
         params["table"] = text
         if (whole := frame_bytes(start_frame(**request, params=params))) > MAX_MESSAGE_BYTES:
@@ -193,11 +199,22 @@ def refusal(url: str, has_token: bool) -> str:
     return f"{url} refused a ticket of the local database, so it may use another one. Give --token, or set NETRA_TOKEN."
 
 
+def is_text(text: str) -> bool:
+    """Not so are bytes of a command line that are no UTF-8, and halves of surrogate pairs: no frame can carry them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def json_object(text: str) -> Frame:
     try:
         value = json.loads(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"this is not JSON: {error}") from error
+    if not is_text(json.dumps(value, ensure_ascii=False)):
+        raise argparse.ArgumentTypeError("it has characters that are no text, such as half of a surrogate pair")
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError("expected a JSON object, such as '{\"limit\": 5}'")
     return value

@@ -145,6 +145,8 @@ class ActingAdmin(ReadOnlyAdmin):
         def act(_: Any, request: HttpRequest, runs: QuerySet[Any]) -> HttpResponseBase | None:
             selected = request.POST.getlist("_selected_action")
             across = request.POST.get("select_across", "0")
+            if across != "1":  # also those that the list's filters do not let through any more
+                runs = self.get_queryset(request).filter(pk__in=selected)
             repeated = {"action": [kind.name], "select_across": [across], "index": ["0"], "_selected_action": selected}
             return self._confirm(request, kind, runs, repeated, request.get_full_path())
 
@@ -182,6 +184,9 @@ class ActingAdmin(ReadOnlyAdmin):
         if len(run_ids) > MOST_AT_ONCE:
             sentence = f"These are more than {MOST_AT_ONCE} runs, the most at once. Nothing was done: select fewer."
             self.message_user(request, sentence, messages.ERROR)
+            return None
+        if not run_ids:
+            self.message_user(request, "These runs are not there any more. Nothing was done.", messages.WARNING)
             return None
         registry = get_agent_registry()
         on = Interventions(registry=registry, agreement=build_agreement(registry), bridge=ConsoleBridge())

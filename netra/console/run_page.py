@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from django.core.exceptions import PermissionDenied
@@ -30,6 +31,8 @@ from notifications import csp
 from notifications.presence import sockets_of
 
 RESULT_CHARACTERS = 20_000
+KEY_DIGITS = 19
+"""No key of the database has more."""
 
 
 class RunPages(ActingAdmin):
@@ -103,7 +106,7 @@ class RunPages(ActingAdmin):
             raise PermissionDenied
         if says and not shows_content(request):
             raise PermissionDenied
-        if not str(key).isdecimal():
+        if not str(key).isdecimal() or len(str(key)) > KEY_DIGITS:
             raise Http404
         found: AgentExecution = get_object_or_404(
             self.get_queryset(request).select_related("user", "thread", "parent"), pk=key
@@ -135,7 +138,7 @@ class RunPages(ActingAdmin):
 
 def _facts(run: AgentExecution) -> Iterator[tuple[str, Any, str]]:
     """Name, value, and the address of what it names."""
-    yield "User", run.user.get_username(), f"../../?q={run.user.get_username()}"
+    yield "User", run.user.get_username(), f"../../?q={quote(run.user.get_username())}"
     yield "Agent", run.agent_name, ""
     yield "Thread", run.thread.thread_id, f"../../?q={run.thread.thread_id}"
     if run.parent is not None:

@@ -42,10 +42,11 @@ def act(console: Client, run: AgentExecution, action: str, **form: str) -> str:
     return answer.content.decode()
 
 
-def act_on_all(console: Client, action: str, runs: Iterable[AgentExecution], **form: str) -> str:
-    """The same in the list."""
+def act_on_all(console: Client, action: str, runs: Iterable[AgentExecution], query: str = "", **form: str) -> str:
+    """The same in the list, as `query` has filtered it."""
     chosen = {"action": action, "_selected_action": [run.pk for run in runs]}
-    return console.post(LIST, {**chosen, "reason": "They hang.", "form_id": "f1", **form}, follow=True).content.decode()
+    given = {**chosen, "reason": "They hang.", "form_id": "f1", **form}
+    return console.post(f"{LIST}{query}", given, follow=True).content.decode()
 
 
 @pytest.mark.parametrize("action", [kind.name for kind in KINDS])
@@ -113,6 +114,25 @@ def test_in_the_list_an_action_reaches_those_to_which_it_applies_and_says_of_the
     assert f"It has ended already, as failed. Nothing was changed. ({ended.run_id})" in page
     assert read_run(ended.run_id).completed_seq == 1
     assert OperatorAction.objects.filter(reason="They hang.").count() == 3
+
+
+def test_a_chosen_run_that_has_left_the_filtered_list_in_the_meantime_is_not_passed_over(console):
+    moving, ended = make_run(), make_run()
+    end(ended)
+
+    page = act_on_all(console, "cancel", [moving, ended], "?reason=lease_expired")
+
+    assert f"It is to be cancelled. ({moving.run_id})" in page
+    assert f"It has ended already, as failed. Nothing was changed. ({ended.run_id})" in page
+
+
+def test_when_no_run_of_a_whole_list_is_left_it_says_so(console):
+    run = make_run()
+
+    page = act_on_all(console, "cancel", [run], "?reason=lease_expired", select_across="1")
+
+    assert "These runs are not there any more. Nothing was done." in page
+    assert not OperatorAction.objects.exists()
 
 
 def test_many_outcomes_are_not_told_one_by_one(console):

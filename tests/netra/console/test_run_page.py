@@ -206,3 +206,18 @@ def test_the_users_clients_are_shown_with_how_far_they_are(console):
     assert "acknowledged 4 of 9" in page
     assert "sent 8, does not acknowledge of 9" in page
     assert "nothing of this run since it connected" in page
+
+
+def test_the_user_leads_to_all_runs_of_that_user_whatever_the_name(console):
+    run = make_run()
+    get_user_model().objects.filter(pk=run.user_id).update(username="+ada+b@example")
+
+    page = show(console, run)
+
+    assert 'href="../../?q=%2Bada%2Bb%40example"' in page
+
+
+def test_an_address_with_more_digits_than_a_key_has_is_of_no_run(console):
+    address = reverse("admin:agents_agentexecution_changelist")
+
+    assert console.get(f"{address}{'9' * 5_000}/change/").status_code == 404

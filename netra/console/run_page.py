@@ -174,5 +174,7 @@ def _result_of(run: AgentExecution) -> str:
     if not run.result:
         return ""
     output = msgspec.json.decode(run.result)["output"]
+    if output is None:
+        return ""
     text = output if isinstance(output, str) else json.dumps(output, indent=2, ensure_ascii=False)
     return text if len(text) <= RESULT_CHARACTERS else f"{text[:RESULT_CHARACTERS]}… ({len(text):,} characters)"

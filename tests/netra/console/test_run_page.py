@@ -18,6 +18,8 @@ from tests.runs import make_user, read_run, register_run
 
 pytestmark = pytest.mark.django_db
 
+NOTHING = '{"output": null}'
+
 
 @pytest.fixture
 def console(client: Client) -> Client:
@@ -221,3 +223,11 @@ def test_an_address_with_more_digits_than_a_key_has_is_of_no_run(console):
     address = reverse("admin:agents_agentexecution_changelist")
 
     assert console.get(f"{address}{'9' * 5_000}/change/").status_code == 404
+
+
+def test_a_run_that_ended_without_an_answer_produced_nothing(console):
+    run = make_run(
+        status="lost", phase="lost", completed_at=timezone.now(), completed_seq=1, last_seq=1, result=NOTHING
+    )
+
+    assert "Nothing was produced." in show(console, run)

@@ -18,7 +18,7 @@ SECRET_CHARACTERS = 16
 @register
 def check_deployment(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """What `manage.py check` and `migrate` say, and what keeps a server from starting."""
-    return [*_check_secret_key(), *_check_debug(), *_check_processes(), *_check_alerts()]
+    return [*_check_secret_key(), *_check_debug(), *_check_processes(), *_check_alerts(), *_check_leases()]
 
 
 def refuse_half_configured() -> None:
@@ -77,6 +77,19 @@ def _check_alerts() -> list[CheckMessage]:
             " alerts could not tell Netra's from anybody's.",
             hint="Set NETRA_ALERT_SECRET to 32 random characters, here and where alerts are received.",
             id="netra.E013",
+        )
+    ]
+
+
+def _check_leases() -> list[CheckMessage]:
+    if settings.NETRA_LEASE_SECONDS >= 2 * settings.NETRA_LEASE_RENEW_SECONDS:
+        return []
+    return [
+        Error(
+            f"NETRA_LEASE_SECONDS is {settings.NETRA_LEASE_SECONDS:g}, and leases are renewed every"
+            f" {settings.NETRA_LEASE_RENEW_SECONDS:g} s: runs would be taken for lost while their worker has them.",
+            hint="Set NETRA_LEASE_SECONDS to three times NETRA_LEASE_RENEW_SECONDS, at least to twice.",
+            id="netra.E014",
         )
     ]
 

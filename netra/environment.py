@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -109,6 +110,19 @@ def names(name: str, default: list[str] | None = None) -> list[str]:
     """A comma-separated list."""
     given = [part.strip() for part in text(name).split(",") if part.strip()]
     return given or list(default or [])
+
+
+def apps(name: str) -> list[str]:
+    """Django apps, or their AppConfigs, by commas: of packages that can be found."""
+    given = names(name)
+    for app in given:
+        package = app.partition(".")[0]
+        if not package.isidentifier() or find_spec(package) is None:
+            raise ImproperlyConfigured(
+                f"{name} names {app!r}, and Python finds no {package!r} on its path. Is its folder in this one, or in"
+                " PYTHONPATH?"
+            )
+    return given
 
 
 def numbers_by_name(name: str) -> dict[str, dict[str, float]]:

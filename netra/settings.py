@@ -56,7 +56,7 @@ INSTALLED_APPS = [
     "agents.apps.AgentsConfig",
     "notifications.apps.NotificationsConfig",
     "netra.apps.NetraConfig",
-    *environment.names("NETRA_APPS"),  # yours: their agents.py are found
+    *environment.apps("NETRA_APPS"),  # yours: their agents.py are found
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

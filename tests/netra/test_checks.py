@@ -31,6 +31,7 @@ REFUSED = {
     "netra.E011": (without(DEBUG="1"), "Unset DEBUG"),
     "netra.E013": (without(NETRA_ALERT_URL="https://pager.example/"), "Set NETRA_ALERT_SECRET"),
     "netra.E012": (without("REDIS_URL", WEB_CONCURRENCY="4"), "Set REDIS_URL"),
+    "netra.E014": (without(NETRA_LEASE_SECONDS="3"), "at least to twice"),
 }
 
 

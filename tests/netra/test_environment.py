@@ -64,6 +64,18 @@ class TestValues:
 
         assert environment.names("SETTING") == ["a.example", "b.example"]
 
+    def test_apps_are_packages_that_are_there(self, given):
+        given("netra, agents.apps.AgentsConfig")
+
+        assert environment.apps("SETTING") == ["netra", "agents.apps.AgentsConfig"]
+
+    @pytest.mark.parametrize("value", ["greetingz", "greetingz.apps.Config", ".greetings", "./greetings"])
+    def test_an_app_that_is_not_there_is_refused_by_name(self, given, value):
+        given(value)
+
+        with pytest.raises(ImproperlyConfigured, match=f"SETTING names '{value}', and Python finds no"):
+            environment.apps("SETTING")
+
     def test_numbers_by_name(self, given):
         assert environment.numbers_by_name("SETTING") == {}
 

@@ -145,10 +145,8 @@ class ActingAdmin(ReadOnlyAdmin):
         def act(_: Any, request: HttpRequest, runs: QuerySet[Any]) -> HttpResponseBase | None:
             selected = request.POST.getlist("_selected_action")
             across = request.POST.get("select_across", "0")
-            if across != "1":  # also those that the list's filters do not let through any more
-                runs = self.get_queryset(request).filter(pk__in=selected)
             repeated = {"action": [kind.name], "select_across": [across], "index": ["0"], "_selected_action": selected}
-            return self._confirm(request, kind, runs, repeated, request.get_full_path())
+            return self._confirm(request, kind, self.chosen(request, runs), repeated, request.get_full_path())
 
         return act
 

@@ -70,14 +70,14 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     def _answer(self, request: HttpRequest, queryset: QuerySet[Approval], answer: Answer) -> None:
         answered = 0
-        for approval in queryset.select_related("execution"):
+        for approval in self.chosen(request, queryset).select_related("execution"):
             run_id = approval.execution.run_id
             try:
                 resolve_approval(
                     user_id=None, run_id=run_id, approval_id=approval.approval_id, answer=answer, by=request.user.pk
                 )
             except ApprovalClosed as error:
-                self.message_user(request, f"{approval}: {error.message}", messages.WARNING)
+                self.message_user(request, f"{error.message} ({approval.approval_id})", messages.WARNING)
                 continue
             self.log_change(request, approval, f"Answered: {answer}.")
             tell_of_answer(run_id)

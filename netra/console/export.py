@@ -23,8 +23,8 @@ RUNS_AT_ONCE: Final = 200
 EVENTS_AT_ONCE: Final = 500
 NAMED: Final = 50
 """Runs that the audit trail names one by one."""
-RISKY: Final = ("=", "+", "-", "@", "\t", "\r")
-"""Beginnings of a cell that a spreadsheet takes for a formula."""
+RISKY: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Beginnings of a cell that a spreadsheet takes for a formula; the last four are the first in full width."""
 
 _COLUMNS: Final = (
     *("run_id", "status", "phase", "agent_name", "attempt", "owner", "tier", "timeout", "correlation_id"),

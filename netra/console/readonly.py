@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -20,6 +20,12 @@ class ReadOnlyAdmin(admin.ModelAdmin[Any]):
         css: ClassVar = {"all": ["netra/console.css"]}
 
     show_full_result_count = False
+
+    def chosen(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """What an action is for: each row that was ticked, also if the list's filters now leave it out."""
+        if request.POST.get("select_across") == "1":
+            return queryset
+        return self.get_queryset(request).filter(pk__in=request.POST.getlist("_selected_action"))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

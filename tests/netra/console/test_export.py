@@ -24,14 +24,14 @@ LIST = reverse("admin:agents_agentexecution_changelist")
 
 @pytest.fixture
 async def runs(workshop: Workshop) -> list[str]:
-    """Two that have ended, the second with a message that a spreadsheet would take for a formula."""
+    """Two that have ended."""
 
     async def answer(context):
         await context.think("Secret thought")
         return "Secret answer"
 
     workshop.add_agent(answer)
-    claims = [await workshop.claim(message=message) for message in ("Secret plan", "=1+1")]
+    claims = [await workshop.claim(message=message) for message in ("Secret plan", "Secret wish")]
     for claim in claims:
         await workshop.execute(claim)
     return [claim.run.run_id for claim in claims]
@@ -70,14 +70,27 @@ async def test_json_lines_have_the_runs_with_their_events_as_their_clients_saw_t
     assert lines[0]["result"]["output"] == "Secret answer"
 
 
-async def test_csv_has_a_row_for_each_run_and_no_formulas(runs):
+async def test_csv_has_a_row_for_each_run(runs):
     _, text = await export("csv", "view_content")
 
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["run_id"] for row in rows] == runs
     assert [row["status"] for row in rows] == ["completed", "completed"]
     assert "Secret plan" in rows[0]["request"]
-    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
+
+
+async def test_no_cell_of_csv_is_a_formula(runs):
+    said = ["\n=1+1", "\uff20SUM(1)"]
+    for run_id, text in zip(runs, said, strict=True):
+        await AgentExecution.objects.filter(run_id=run_id).aupdate(error_message=text)
+    ada = await get_user_model().objects.acreate(username="+ada@example")
+    await AgentExecution.objects.aupdate(user=ada)
+
+    _, text = await export("csv", "view_content")
+
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert [row["error_message"] for row in rows] == [f"'{text}" for text in said]
+    assert [row["user"] for row in rows] == ["'+ada@example"] * 2
 
 
 @pytest.mark.parametrize("format_", ["jsonl", "csv"])

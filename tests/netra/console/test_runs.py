@@ -41,11 +41,10 @@ def ask(*, seconds: float = 60) -> Approval:
     )
 
 
-def answer(console: Client, action: str, *approvals: Approval) -> str:
+def answer(console: Client, action: str, *approvals: Approval, query: str = "") -> str:
     keys = [approval.pk for approval in approvals]
-    page = console.post(
-        reverse("admin:agents_approval_changelist"), {"action": action, "_selected_action": keys}, follow=True
-    )
+    address = reverse("admin:agents_approval_changelist")
+    page = console.post(f"{address}{query}", {"action": action, "_selected_action": keys}, follow=True)
     return page.content.decode()
 
 
@@ -61,6 +60,15 @@ def test_an_operator_answers_for_the_user_and_it_is_kept_who_did(console, operat
         approval.refresh_from_db()
     assert (open_one.decision, open_one.resolved_by, late.decision) == (decision, operator, "")
     assert LogEntry.objects.get().object_id == str(open_one.pk)
+
+
+def test_who_comes_too_late_is_told_so_in_a_list_of_open_ones_too(console):
+    approval = ask()
+    answer(console, "reject", approval)
+
+    page = answer(console, "approve", approval, query="?decision=expired")
+
+    assert f"This approval has been decided already. ({approval.approval_id})" in page
 
 
 def test_who_may_only_look_answers_nothing(client):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Generator, Iterator
 
 import pytest
 from django.db import connection
@@ -11,6 +12,8 @@ from netra.testing.chat import Chat
 from netra.testing.server import RunningNetra
 from tests.databases import VENDORS, empty_tables
 
+LONG = ("slow", "browser", "e2e")
+
 pytest_plugins = ["tests.honesty", "netra.testing.plugin"]
 
 
@@ -20,10 +23,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--token", default="", help="an API token of a user there")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
     """DATABASE_URL says where the test database lives. A test about one database runs when it is that one; all that
-    touch it get the mark `database`."""
+    touch it get the mark `database`. Files that take long come first, so that no process has one left in the end."""
     others = [vendor for vendor in VENDORS if vendor != connection.vendor]
     left_out = [item for item in items if any(item.get_closest_marker(vendor) for vendor in others)]
     if left_out:
@@ -32,6 +35,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if isinstance(item, pytest.Function) and _touches_database(item):
             item.add_marker("database")
+    yield
+    long = Counter(item.path for item in items if _takes_long(item))
+    items.sort(key=lambda item: -long[item.path])
+
+
+def _takes_long(item: pytest.Item) -> bool:
+    """Those with a server, or a browser."""
+    needs_server = isinstance(item, pytest.Function) and "netra" in item.fixturenames
+    return needs_server or any(item.get_closest_marker(mark) for mark in LONG)
 
 
 def _touches_database(item: pytest.Function) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from channels.layers import InMemoryChannelLayer
 from django.contrib.auth import get_user_model
 
-from agents.database import in_database
+from agents.database import in_database, patiently
 from agents.ids import Prefix, new_id
 from notifications.authentication import Credential
 from notifications.manager import Identity, WebSocketManager
@@ -154,6 +154,7 @@ async def test_while_the_database_is_away_a_socket_serves_and_is_told_of_later(n
     await asyncio.sleep(10 * OFTEN)
     await asyncio.to_thread(away.__exit__, None, None, None)
 
+    await patiently(sockets_of, ada)  # the pool opens its connections anew
     await until_in_database(lambda: len(sockets_of(ada)) == 1, 20)
 
 

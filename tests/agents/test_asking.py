@@ -38,7 +38,7 @@ async def crew(workshop):
 
 
 async def ask(context):
-    answer = await context.ask_approval("Shall I?", arguments={"to": "bob", "token": "t0", "at": [1]})
+    answer = await context.ask_approval("Shall I?", arguments={"to": "bob", "token": "needle", "at": [1]})
     return [answer.decision, answer.arguments, answer.comment]
 
 
@@ -81,7 +81,7 @@ async def test_the_answer_reaches_the_agent_and_the_log(crew, monkeypatch, said,
     assert await answer(crew, run_id, said, comment="Why not?") == decision
     log = await crew.log_of(run_id)
 
-    assert output(log) == [decision, {"to": "bob", "token": "t0", "at": [1]}, "Why not?"]
+    assert output(log) == [decision, {"to": "bob", "token": "needle", "at": [1]}, "Why not?"]
     assert types(log)[2:] == ["approval_requested", "approval_resolved", "agent_completed"]
     requested, resolved = log[2]["data"], log[3]["data"]
     shown = {"to": "bob", "token": "[redacted]", "at": [1]}
@@ -101,9 +101,9 @@ async def test_edited_arguments_reach_the_agent_with_the_secrets_that_were_left_
     await answer(crew, run_id, arguments={"to": "eve", "token": "[redacted]"})
     log = await crew.log_of(run_id)
 
-    assert output(log) == ["approved", {"to": "eve", "token": "t0"}, ""]
+    assert output(log) == ["approved", {"to": "eve", "token": "needle"}, ""]
     assert log[3]["data"]["arguments"] == {"to": "eve", "token": "[redacted]"}
-    assert "t0" not in repr(log[:-1])
+    assert "needle" not in repr(log[:-1])
 
 
 async def test_the_first_answer_counts(crew):

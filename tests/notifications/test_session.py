@@ -408,14 +408,14 @@ class Delivery(RuleBasedStateMachine):
         for run, cursor in cursors.items():
             self.acked[run] = max(self.acked[run], cursor)
         if not self.acking:
-            self.acking, self.before_acking = True, self.unacked()
-        self.before_acking = min(self.before_acking, self.unacked())
+            self.acking, self.before_acking = True, self.under_way()
+        self.before_acking = min(self.before_acking, self.under_way())
 
     @rule()
     def ack_foolishly(self):
         self.session.ack({"unknown": 3})
         if not self.acking:
-            self.acking, self.before_acking = True, self.unacked()
+            self.acking, self.before_acking = True, self.under_way()
 
     @rule(times=st.integers(1, 5))
     def work(self, times):
@@ -457,6 +457,10 @@ class Delivery(RuleBasedStateMachine):
                 self.cursor[run] += 1
         if self.acking and sent:
             assert self.unacked() <= max(WINDOW_EVENTS, self.before_acking), "more than the window"
+
+    def under_way(self) -> int:
+        """What is read of the log just now was decided before."""
+        return self.unacked() + (self.fetch.limit if self.fetch is not None else 0)
 
     def unacked(self) -> int:
         return sum(max(0, self.place[run] - self.acked[run]) for run in RUNS)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Final
 
 import psycopg
@@ -89,3 +89,34 @@ def terminate_sessions(server: psycopg.Connection, name: str) -> int:
 
 def _alter(name: str, allowed: str) -> sql.Composed:
     return sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}").format(sql.Identifier(name), sql.SQL(allowed))
+
+
+@contextmanager
+def poisoned(pk: int, type_: str = "") -> Iterator[None]:
+    """The database refuses events of one run, or those of one type."""
+    if connection.vendor == "sqlite":
+        # A name of its own: another thread's connection may remember an earlier one, though it is dropped.
+        which = f"NEW.execution_id = {pk} AND '{type_}' IN ('', NEW.type)"
+        begin = (
+            f"CREATE TRIGGER poison_{pk} BEFORE INSERT ON agents_executionevent WHEN {which}"
+            " BEGIN SELECT RAISE(ABORT, 'poison'); END"
+        )
+        end = f"DROP TRIGGER poison_{pk}"
+    else:
+        sound = f"execution_id <> {pk} OR '{type_}' NOT IN ('', type)"
+        begin = f"ALTER TABLE agents_executionevent ADD CONSTRAINT poison CHECK ({sound})"
+        end = "ALTER TABLE agents_executionevent DROP CONSTRAINT poison"
+    with connection.cursor() as cursor:
+        cursor.execute(begin)
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(end)
+
+
+def enter(manager: AbstractContextManager[None]) -> Callable[[], None]:
+    """Enters in the calling thread and returns what leaves."""
+    stack = ExitStack()
+    stack.enter_context(manager)
+    return stack.close

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -22,7 +22,7 @@ from agents.leases import Claim
 from agents.models import AgentExecution, ExecutionEvent
 from agents.phases import AgentExecutionPhase
 from agents.runs import CommittedBatch, Outcome, Run, RunState, Transition
-from tests.databases import database_away
+from tests.databases import database_away, enter, poisoned
 from tests.runs import Workshop, make_claim, make_user, read_run, read_seqs, read_transitions, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -96,35 +96,6 @@ async def impatient(workshop: Workshop) -> None:
         wrapper.close()
 
     await workshop.in_journal(shorten)
-
-
-@contextmanager
-def poisoned(run: Run) -> Iterator[None]:
-    """The database refuses events of one run."""
-    if connection.vendor == "sqlite":
-        # A name of its own: another thread's connection may remember an earlier one, though it is dropped.
-        begin = (
-            f"CREATE TRIGGER poison_{run.pk} BEFORE INSERT ON agents_executionevent WHEN NEW.execution_id = {run.pk}"
-            " BEGIN SELECT RAISE(ABORT, 'poison'); END"
-        )
-        end = f"DROP TRIGGER poison_{run.pk}"
-    else:
-        begin = f"ALTER TABLE agents_executionevent ADD CONSTRAINT poison CHECK (execution_id <> {run.pk})"
-        end = "ALTER TABLE agents_executionevent DROP CONSTRAINT poison"
-    with connection.cursor() as cursor:
-        cursor.execute(begin)
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute(end)
-
-
-def enter(manager: AbstractContextManager[None]) -> Callable[[], None]:
-    """Enters in the calling thread and returns what leaves."""
-    stack = ExitStack()
-    stack.enter_context(manager)
-    return stack.close
 
 
 def commits_of(batches: list[list[CommittedBatch]]) -> list[int]:
@@ -350,7 +321,7 @@ async def test_an_end_whose_commits_answer_was_lost_is_one_end(workshop, writers
 
 async def test_a_run_whose_rows_are_refused_does_not_hold_up_the_others(workshop, writers, published):
     good, bad, last = await writers(3)
-    leave = await in_database(enter, poisoned(bad.run))
+    leave = await in_database(enter, poisoned(bad.run.pk))
     try:
         answers = await asyncio.gather(
             *(writer.write(2, wait=True) for writer in (good, bad, last)), return_exceptions=True
@@ -370,7 +341,7 @@ async def test_a_run_whose_rows_are_refused_does_not_hold_up_the_others(workshop
 
 async def test_rows_queued_behind_refused_ones_are_refused_too(workshop, writers):
     (bad,) = await writers()
-    leave = await in_database(enter, poisoned(bad.run))
+    leave = await in_database(enter, poisoned(bad.run.pk))
     try:
         with held_thread(workshop):
             first = asyncio.gather(bad.write(wait=True), return_exceptions=True)

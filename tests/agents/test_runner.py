@@ -10,6 +10,7 @@ from agents.leases import EXPIRED, claim_pending
 from agents.models import AgentExecution
 from agents.registration import request_cancel
 from agents.runner import AgentRunner, Limits
+from tests.databases import enter, poisoned
 from tests.runs import (
     Workshop,
     make_terms,
@@ -218,6 +219,22 @@ async def test_many_cancelled_runs_do_not_stop_the_runner(staff, ada):
     runner.enqueue(last)
     staff.gate.set()
     assert await staff.ended(last) == ["completed"]
+
+
+async def test_a_run_that_its_runner_has_to_give_up_each_time_is_lost_after_three_attempts(staff, ada):
+    staff.gate.set()
+    (run,) = await staff.register(ada, terms=make_terms(restartable=True))
+    pk = (await in_database(read_run, run)).pk
+    leave = await in_database(enter, poisoned(pk, "agent_thinking"))
+    try:
+        runner = staff.start()
+        assert await staff.ended(run) == ["lost"]
+    finally:
+        await in_database(leave)
+
+    record = await in_database(read_run, run)
+    assert (record.attempt, record.handovers) == (4, 0)
+    assert runner.is_alive
 
 
 async def test_a_lease_is_renewed_while_the_run_goes_on(staff, ada):

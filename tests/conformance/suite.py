@@ -7,6 +7,7 @@ tests have it in a process of its own.
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -42,7 +43,7 @@ def run_suite(url: str, cases: Sequence[str] = ("*",), *, at_once: int) -> dict[
     command = [sys.executable, "-m", __name__, url, str(at_once), *cases]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=SUITE_SECONDS, check=False)
     if done.returncode:
-        raise AssertionError(done.stderr.decode())
+        raise AssertionError(f"the suite ended with {done.returncode}: {done.stderr.decode()}")
     return {case.id: case for case in msgspec.json.decode(done.stdout, type=list[Case])}
 
 
@@ -68,3 +69,5 @@ async def main(url: str, at_once: str = "1", *cases: str) -> None:
 
 if __name__ == "__main__":
     asyncio.run(main(*sys.argv[1:]))
+    sys.stdout.buffer.flush()
+    os._exit(0)  # kosoku's threads outlive its work, and one that still calls Python while that ends aborts the process

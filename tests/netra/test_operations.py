@@ -24,6 +24,7 @@ from netra.operations import Operations
 from netra.testing.server import RunningNetra
 
 READY = {"status": "ok", "message": ""}
+SERVES, FAILED = (200, "ok"), (503, "failed")
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +49,12 @@ def readiness(netra: RunningNetra) -> tuple[int, dict[str, Any]]:
     return status, json.loads(body)
 
 
-def until_status(netra: RunningNetra, wanted: int, seconds: float = 20.0) -> dict[str, Any]:
-    """What /readyz says as soon as it answers so."""
+def until_status(netra: RunningNetra, wanted: tuple[int, str], seconds: float = 20.0) -> dict[str, Any]:
+    """What /readyz says as soon as it answers so: a code, and the status in its report."""
     deadline = time.monotonic() + seconds
     while True:
         status, report = readiness(netra)
-        if status == wanted:
+        if (status, report["status"]) == wanted:
             return report
         assert time.monotonic() < deadline, f"{status}: {report}"
         time.sleep(0.05)
@@ -65,8 +66,7 @@ def test_a_server_that_serves_says_so_under_any_name(netra):
     assert (status, json.loads(body)) == (200, {"status": "ok"})
     assert (headers["content-type"], headers["cache-control"]) == ("application/json", "no-store")
 
-    status, report = readiness(netra)
-    assert (status, report["status"]) == (200, "ok")
+    report = until_status(netra, SERVES)  # a machine that is busy may be degraded for a moment
     names = {"server", "database", "clock", "threads", "channel_layer", "runner", "processes"}
     assert report["checks"] == dict.fromkeys(names, READY)
 
@@ -90,7 +90,7 @@ def test_a_database_that_lacks_tables_is_told_everywhere_and_the_same(own):
 
     rename("agents_agentexecution", "elsewhere")
     try:
-        report = until_status(own, 503)
+        report = until_status(own, FAILED)
         assert report["status"] == report["checks"]["database"]["status"] == "failed"
         assert "manage.py migrate" in report["checks"]["database"]["message"]
         assert ask(own, "/healthz")[0] == 200
@@ -100,7 +100,7 @@ def test_a_database_that_lacks_tables_is_told_everywhere_and_the_same(own):
         assert "database: failed. The database lacks tables: run `manage.py migrate`." in said.getvalue()
     finally:
         rename("elsewhere", "agents_agentexecution")
-    until_status(own, 200)
+    until_status(own, SERVES)
     with own.connect() as chat:
         assert chat.established["type"] == "connection_established"
 
@@ -112,7 +112,7 @@ def test_a_server_that_stops_takes_no_more_sockets_and_serves_those_it_has(own):
         chat.wait_for(run_id, "agent_started")
         own.signal(signal.SIGTERM)
 
-        assert until_status(own, 503)["checks"]["server"]["message"] == "The server is stopping."
+        assert until_status(own, FAILED)["checks"]["server"]["message"] == "The server is stopping."
         assert ask(own, "/healthz")[0] == 200
         require_refused(own)
         chat.send(type="cancel_run", run_id=run_id)

@@ -107,7 +107,7 @@ class WebSocketManager:
         _started.discard(self)
         await self.doorbell.ring_out()
         await asyncio.sleep(DELIVERY_SECONDS)
-        await asyncio.gather(*(socket.close(CLOSE_COME_BACK) for socket in self.sockets()), return_exceptions=True)
+        await _all_soon([socket.close(CLOSE_COME_BACK) for socket in self.sockets()])
         await self.doorbell.stop()
         if self._duty is not None:
             self._duty.cancel()

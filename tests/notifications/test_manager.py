@@ -143,6 +143,22 @@ async def test_a_client_that_does_not_even_take_its_goodbye_delays_nobody(make):
     await until(lambda: any(heads == {run_id: 5} for heads, _ in socket.told))
 
 
+async def test_a_client_that_does_not_take_its_goodbye_does_not_keep_the_server_from_stopping(make):
+    class Stuck(Listener):
+        async def close(self, code: int) -> None:
+            await asyncio.Event().wait()
+
+    manager, stuck, socket = make(), Stuck(1), Listener(2)
+    for each in (stuck, socket):
+        manager.connected(each)
+    manager.start()
+
+    async with asyncio.timeout(5):
+        await manager.stop()
+
+    assert socket.closed == [1012]
+
+
 async def test_what_goes_wrong_with_one_comparison_does_not_end_them(make):
     class Broken(Listener):
         def learn_heads(self, heads: Any, *, is_heartbeat: bool) -> None:

@@ -16,7 +16,7 @@ import structlog
 
 from agents import metrics
 from agents.core import AgentExecutionCore
-from agents.database import AWAY, in_database
+from agents.database import AWAY, OwnThread
 from agents.desk import Desk
 from agents.execution import CANCELLED, LOST, Ending
 from agents.ids import Prefix, new_id
@@ -55,6 +55,8 @@ class AgentRunner:
         self.owner = new_id(Prefix.WORKER)
         self._core = core
         self._limits = limits
+        # One after the other: what is claimed while the runner stops is let go after that, never before.
+        self._database = OwnThread("runner")
         self._slots: dict[int, _Slot] = {}
         self._wake = asyncio.Event()
         self._duties: list[asyncio.Task[None]] = []
@@ -112,7 +114,10 @@ class AgentRunner:
         for duty in self._duties:
             duty.cancel()
         await asyncio.gather(*self._duties, return_exceptions=True)
-        await asyncio.wait_for(in_database(self._leave), timeout=2.0)
+        try:
+            await asyncio.wait_for(self._database.call(self._leave), timeout=2.0)
+        finally:
+            self._database.close()
 
     async def _drain(self, grace: float) -> None:
         """Returns when all runs have ended or were left to others, or after `grace` seconds."""
@@ -125,6 +130,9 @@ class AgentRunner:
                 if slot.claim.restartable and (all_wait or slot.desk.waits_for_person):
                     _tell(slot, None)
             await _wait(self._wake, left)
+
+    def _hand_over(self, slot: _Slot) -> None:
+        release(owner=self.owner, keys=[slot.claim.run.pk])
 
     def _give_up(self, slot: _Slot) -> None:
         release(owner=self.owner, keys=[slot.claim.run.pk], in_good_order=False)
@@ -148,7 +156,7 @@ class AgentRunner:
         return max(0, self._limits.total - sum(not slot.desk.is_waiting for slot in self._slots.values()))
 
     async def _claim(self) -> list[Claim]:
-        return await in_database(
+        return await self._database.call(
             claim_pending,
             owner=self.owner,
             slots=self._free_places,
@@ -169,14 +177,16 @@ class AgentRunner:
 
     async def _note(self) -> None:
         running, capacity = len(self._slots), self._limits.total
-        await in_database(note_worker, owner=self.owner, capacity=capacity, running=running, accepting=self._accepting)
+        await self._database.call(
+            note_worker, owner=self.owner, capacity=capacity, running=running, accepting=self._accepting
+        )
 
     async def _renew(self, keys: list[int]) -> dict[int, bool]:
         lease = timedelta(seconds=self._limits.lease)
-        return await in_database(renew, owner=self.owner, keys=keys, lease=lease)
+        return await self._database.call(renew, owner=self.owner, keys=keys, lease=lease)
 
     async def _claim_stalled(self) -> list[Claim]:
-        return await in_database(
+        return await self._database.call(
             claim_stalled,
             owner=self.owner,
             slots=self._limits.total if self._accepting else 0,
@@ -209,14 +219,14 @@ class AgentRunner:
         try:
             await self._core.execute(slot.claim, slot.stop, slot.desk)
             if slot.stop.done() and slot.stop.result() is None:
-                await self._ask_database(lambda: in_database(release, owner=self.owner, keys=[slot.claim.run.pk]))
+                await self._ask_database(partial(self._database.call, self._hand_over, slot))
         except (
             Exception,
             GeneratorExit,
             SystemExit,
         ):  # the run stays live in the database: its lease runs out and the watchdog ends it
             log.exception("run was given up", run_id=slot.claim.run.run_id)
-            await self._ask_database(lambda: in_database(self._give_up, slot))
+            await self._ask_database(partial(self._database.call, self._give_up, slot))
         finally:
             if self._slots.get(slot.claim.run.pk) is slot:
                 del self._slots[slot.claim.run.pk]

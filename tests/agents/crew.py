@@ -58,8 +58,8 @@ class Crew:
         return await in_database(lambda: list(AgentExecution.objects.filter(parent__run_id=run_id).order_by("pk")))
 
     async def stop(self) -> None:
-        for runner in self.runners:
-            await asyncio.wait_for(runner.stop(0.0), 10)
+        while self.runners:
+            await asyncio.wait_for(self.runners.pop().stop(0.0), 10)
 
 
 @asynccontextmanager

@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -6,7 +7,7 @@ from typing import Any
 import pytest
 
 from agents.database import in_database
-from agents.leases import EXPIRED, claim_pending
+from agents.leases import EXPIRED, Claim, claim_pending
 from agents.models import AgentExecution
 from agents.registration import request_cancel
 from agents.runner import AgentRunner, Limits
@@ -378,6 +379,30 @@ async def test_stopping_leaves_what_can_be_tried_again_for_the_next_process(staf
 
     assert await staff.ended(run) == ["completed"]
     assert (await in_database(read_run, run)).attempt == 2
+
+
+async def test_what_is_being_claimed_while_a_runner_stops_is_left_to_others_at_once(staff, ada, monkeypatch):
+    gate, is_asked, is_answered = threading.Event(), threading.Event(), threading.Event()
+
+    def claim_late(**terms: Any) -> list[Claim]:
+        is_asked.set()
+        gate.wait(10)
+        claims = claim_pending(**terms)
+        is_answered.set()
+        return claims
+
+    monkeypatch.setattr("agents.runner.claim_pending", claim_late)
+    (run,) = await staff.register(ada)
+    runner = staff.start()
+    await until(is_asked.is_set)
+    asyncio.get_running_loop().call_later(0.5, gate.set)
+    await asyncio.wait_for(runner.stop(0.0), 5)
+    staff.runners.clear()
+    await until(is_answered.is_set)
+
+    left = await in_database(read_run, run)
+    assert (left.status, left.lease_expires_at) == ("pending", EXPIRED)
+    assert staff.begun == []
 
 
 async def test_two_runners_share_the_work_and_execute_each_run_once(staff, ada):

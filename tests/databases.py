@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Final
@@ -11,11 +12,13 @@ from django.db import connection, connections, transaction
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from agents import database
 from agents.keeping import keep_rows, release_rows
 from agents.models import OperatorAction
 
 KEPT: Final = {"auth_permission", "django_content_type", "django_migrations"}
 """What migrating puts into the database; tests do not change it."""
+CALLS_SECONDS: Final = 30.0
 VENDORS: Final = ("sqlite", "postgresql")
 """Also marks: tests with one of them are about that database."""
 
@@ -23,12 +26,22 @@ VENDORS: Final = ("sqlite", "postgresql")
 def empty_tables() -> None:
     """What Django's `flush` does after each test with transactions, in a tenth of the time. That truncates, and then
     makes content types and permissions anew."""
+    _await_calls()
     tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
     if OperatorAction.objects.exists():
         empty_audit()
     with transaction.atomic(), connection.cursor() as cursor:
         for table in set(tables) - KEPT:
             cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")  # noqa: S608 - our tables
+
+
+def _await_calls() -> None:
+    """Until every thread of agents.database has done what was asked of it. A call that outlived its test would find the
+    database shut for tests, and leave its connection in a transaction: the next test's writes would fail at random."""
+    threads = database._POOL._max_workers
+    all_free = threading.Barrier(threads)
+    for call in [database._POOL.submit(all_free.wait, CALLS_SECONDS) for _ in range(threads)]:
+        call.result()
 
 
 def empty_audit() -> None:

@@ -25,9 +25,9 @@ from agents.transactions import commit
 
 BATCH_EVENTS: Final = 500
 """Events in one transaction, at most (a single run's share is never split)."""
-HELD_EVENTS: Final = 250
+HELD_EVENTS: Final = 500
 HELD_CHARACTERS: Final = 1_000_000
-"""What one run may have waiting for the next transaction; whoever fills it waits until that is committed."""
+"""What one run may have waiting for the next transaction; whoever fills it waits until that begins."""
 RETRY_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 log = structlog.get_logger(__name__)
@@ -37,6 +37,7 @@ class _Share(msgspec.Struct, eq=False):
     """One run's part of a coming transaction."""
 
     write: RunWrite
+    taken: asyncio.Future[None]
     committed: asyncio.Future[Exception | None]
     characters: int = 0
 
@@ -75,8 +76,12 @@ class Journal:
         share.characters += sum(len(frame.text) for frame in frames)
         self._start_flushing()
         is_full = len(share.write.frames) >= HELD_EVENTS or share.characters >= HELD_CHARACTERS
-        if (wait or is_full) and (refusal := await asyncio.shield(share.committed)):
+        if wait and (refusal := await asyncio.shield(share.committed)):
             raise refusal
+        if is_full:
+            await asyncio.shield(share.taken)
+            if refusal := self._refused.get(run.pk):
+                raise refusal
 
     def forget(self, run: Run) -> None:
         """To be called when a run's writer is done, so that nothing is kept of it."""
@@ -103,7 +108,8 @@ class Journal:
                 frames=[],
                 transitions=[],
             )
-            share = _Share(write, asyncio.get_running_loop().create_future())
+            loop = asyncio.get_running_loop()
+            share = _Share(write, loop.create_future(), loop.create_future())
             self._waiting[run.pk] = share
         return share
 
@@ -131,6 +137,7 @@ class Journal:
                 break
             events += len(share.write.frames)
             taken.append(self._waiting.pop(pk))
+            share.taken.set_result(None)
         return taken
 
     def _hand_on(self, writes: Sequence[RunWrite]) -> None:
@@ -143,6 +150,7 @@ class Journal:
         for pk, refusal in refusals.items():
             self._refused[pk] = refusal
             if (late := self._waiting.pop(pk, None)) is not None:
+                late.taken.set_result(None)
                 late.committed.set_result(refusal)
 
     async def _commit(self, shares: Sequence[_Share]) -> dict[int, Exception]:

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -197,7 +197,7 @@ async def test_a_batch_has_at_most_500_events(workshop, writers, published):
         assert seqs == [*range(1, len(seqs) + 1)]
 
 
-async def test_a_writer_beyond_250_waiting_events_waits_and_others_do_not(workshop, writers):
+async def test_a_writer_beyond_500_waiting_events_waits_and_others_do_not(workshop, writers):
     fast, other = await writers(2)
     with held_thread(workshop):
         await fast.write()
@@ -212,15 +212,46 @@ async def test_a_writer_beyond_250_waiting_events_waits_and_others_do_not(worksh
         held = len(workshop.journal._waiting[fast.run.pk].write.frames)
         await asyncio.wait_for(other.write(), 1.0)
 
-        assert HELD_EVENTS == held == 250
-        assert fast.state.last_seq == 251
-    await until(lambda: fast.state.last_seq > 251)
+        assert HELD_EVENTS == held == 500
+        assert fast.state.last_seq == 501
+    await until(lambda: fast.state.last_seq > 501)
     racing.cancel()
     await asyncio.wait([racing])
     await workshop.journal.drain()
 
     seqs = await in_database(read_seqs, fast.run.run_id)
     assert seqs == [*range(1, fast.state.last_seq + 1)]
+
+
+async def test_a_writer_goes_on_while_what_it_filled_is_being_committed(workshop, writers):
+    (fast,) = await writers()
+    with ExitStack() as second_commit:
+        with held_thread(workshop):
+            await fast.write()
+            await asyncio.sleep(0)
+            second_commit.enter_context(held_thread(workshop))
+            filling = asyncio.gather(fast.write(HELD_EVENTS))
+            await asyncio.sleep(0.05)
+            assert not filling.done()
+        await asyncio.wait_for(filling, 5)
+        assert await in_database(read_seqs, fast.run.run_id) == [1]
+
+
+async def test_a_writer_that_waits_for_room_hears_that_its_rows_are_refused(workshop, writers):
+    (bad,) = await writers()
+    leave = await in_database(enter, poisoned(bad.run.pk))
+    try:
+        with held_thread(workshop):
+            await bad.write()
+            await asyncio.sleep(0)
+            filling = asyncio.gather(bad.write(HELD_EVENTS), return_exceptions=True)
+            await asyncio.sleep(0.05)
+        (refusal,) = await asyncio.wait_for(filling, 5)
+    finally:
+        await in_database(leave)
+
+    assert isinstance(refusal, CommitFailed)
+    assert await in_database(read_seqs, bad.run.run_id) == []
 
 
 async def test_a_writer_of_large_events_waits_as_well(workshop, writers):
@@ -233,6 +264,7 @@ async def test_a_writer_of_large_events_waits_as_well(workshop, writers):
 
         assert not large.done()
     await large
+    await workshop.journal.drain()
     assert await in_database(read_seqs, writer.run.run_id) == [*range(1, 7)]
 
 

@@ -73,7 +73,8 @@ class Journal:
         share.write.state = after
         share.write.frames += frames
         share.write.transitions += transitions
-        share.characters += sum(len(frame.text) for frame in frames)
+        for frame in frames:
+            share.characters += len(frame.text)
         self._start_flushing()
         is_full = len(share.write.frames) >= HELD_EVENTS or share.characters >= HELD_CHARACTERS
         if wait and (refusal := await asyncio.shield(share.committed)):

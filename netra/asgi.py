@@ -27,6 +27,7 @@ from netra.console.watch import WATCH_PATH, RunWatch
 from netra.operations import Operations, Receive, Scope, Send
 from netra.services import Services
 from notifications.routing import build_router
+from notifications.servers import make_no_debug_texts
 
 WAITING_CONNECTIONS = 4096
 """How many may wait to be accepted. Of the 50 that Twisted lets wait, a crowd that reconnects is told nothing, and
@@ -104,6 +105,7 @@ def live_with_daphne(netra: NetraApplication) -> None:
     from twisted.internet import reactor as installed  # noqa: PLC0415 - daphne has installed the right one by now
     from twisted.internet.tcp import Port  # noqa: PLC0415 - as above
 
+    make_no_debug_texts()
     reactor: Any = installed
     loop = reactor._asyncioEventloop
 

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 from autobahn.exception import Disconnected
+from autobahn.websocket import protocol as autobahn_protocol
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.testing import StringTransport
+from twisted.logger import Logger
 
 from notifications import servers
 from notifications.manager import CLOSE_COME_BACK
@@ -74,3 +77,17 @@ def test_a_server_that_lets_send_wait_has_nothing_buffered():
 
     servers.forget_unsent(send)
     assert servers.unsent_bytes(send) == 0
+
+
+def test_no_text_is_made_for_a_debug_log_that_nobody_reads(monkeypatch: pytest.MonkeyPatch):
+    made: list[object] = []
+    for name in ("hltype", "hlval"):
+        monkeypatch.setattr(autobahn_protocol, name, made.append)
+    servers.make_no_debug_texts()
+    connection: Any = autobahn_protocol.WebSocketProtocol()
+    connection.transport, connection.log = StringTransport(), Logger()
+    connection.send_queue, connection.peer, connection.logOctets = [], "", False
+    connection.state = connection.STATE_CLOSING
+    connection.sendData(b"a frame")
+
+    assert (connection.transport.value(), made) == (b"a frame", [])

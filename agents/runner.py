@@ -166,13 +166,13 @@ class AgentRunner:
 
     async def _hold_leases(self) -> None:
         while True:
-            await self._ask_database(self._note)
             keys = list(self._slots)
             held = await self._ask_database(partial(self._renew, keys))
             if held is not None:
                 self._compare(keys, held)
                 for claim in await self._ask_database(self._claim_stalled) or ():
                     self._begin(claim, ending_of_stalled(claim))
+            await self._ask_database(self._note)
             await asyncio.sleep(self._limits.renew)
 
     async def _note(self) -> None:

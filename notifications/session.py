@@ -12,9 +12,8 @@ from typing import Final, Literal
 
 import msgspec
 
-WINDOW_EVENTS: Final = 1_000
-WINDOW_BYTES: Final = 1_048_576
-"""What may be on its way to a client that acks (protocol.md, Duties)."""
+from notifications.window import Way, Window
+
 HELD_EVENTS: Final = 2_000
 HELD_CHARACTERS: Final = 500_000
 """Live frames kept for one socket; beyond it they are dropped and read from the log when their turn comes."""
@@ -68,15 +67,12 @@ class Position(msgspec.Struct, frozen=True, array_like=True):
     acked: int | None
 
 
-class _Place(msgspec.Struct, eq=False):
+class _Place(Way, eq=False, kw_only=True):
     """Where a socket is in one run; `held` are live frames that follow each other, the first with seq `held_from`."""
 
-    sent: int
     head: int
-    acked: int
     held: deque[str] | None = None
     held_from: int = 0
-    sizes: deque[int] | None = None
     cause: Cause = "gap"
 
 
@@ -95,15 +91,13 @@ class DeliverySession:
         self._held_characters = 0
         self._held_events = 0
         self._is_reading = True
-        self._acks = False
-        self._unacked_events = 0
-        self._unacked_bytes = 0
+        self._window = Window()
         self._moved: set[str] = set()
 
     def begin(self, heads: Mapping[str, int]) -> None:
         """Sets the places of runs that exist when the socket connects: it is sent only what comes after."""
         for run_id, head in heads.items():
-            self._places[run_id] = _Place(head, head, head)
+            self._places[run_id] = _Place(sent=head, acked=head, head=head)
 
     def receive(self, run_id: str, first_seq: int, texts: Sequence[str]) -> None:
         """Takes in a batch that was published live; duplicates and gaps are no matter."""
@@ -139,18 +133,11 @@ class DeliverySession:
 
     def ack(self, cursors: Mapping[str, int]) -> None:
         """Notes what the client has; the first ack turns flow control on."""
-        self._acks = True
+        self._window.is_on = True
         for run_id, cursor in cursors.items():
             place = self._places.get(run_id)
-            if place is None:
-                continue
-            newly = min(cursor, place.sent) - place.acked
-            if newly > 0:
+            if place is not None and self._window.ack(place, cursor):
                 self._moved.add(run_id)
-                place.acked += newly
-                self._unacked_events -= newly
-                while place.sizes and len(place.sizes) > place.sent - place.acked:
-                    self._unacked_bytes -= place.sizes.popleft()
 
     def set_reading(self, *, is_reading: bool) -> None:
         """Notes whether the client takes what is sent. While it does not, nothing is kept for it: the log has it."""
@@ -163,7 +150,7 @@ class DeliverySession:
     @property
     def is_blocked(self) -> bool:
         """Whether the client must ack before anything more is sent."""
-        return self._acks and (self._unacked_events >= WINDOW_EVENTS or self._unacked_bytes >= WINDOW_BYTES)
+        return self._window.is_full
 
     def take_moved(self) -> dict[str, Position]:
         """Where the client is in those runs in which it has got on since this was asked last."""
@@ -171,7 +158,7 @@ class DeliverySession:
             return {}
         moved, self._moved = self._moved, set()
         places = {run_id: self._places[run_id] for run_id in moved if run_id in self._places}
-        return {run_id: Position(at.sent, at.acked if self._acks else None) for run_id, at in places.items()}
+        return {run_id: Position(at.sent, at.acked if self._window.is_on else None) for run_id, at in places.items()}
 
     def next(self) -> Send | Fetch | Gap | CaughtUp | None:
         """What to do now; None: nothing, until something is taken in."""
@@ -190,7 +177,7 @@ class DeliverySession:
             return Send(texts)
         hole = place.held_from - place.sent - 1 if place.held else place.head - place.sent
         self._ready[run_id] = None
-        return Fetch(run_id, place.sent, max(1, min(hole, self._room(FETCH_EVENTS))), place.cause)
+        return Fetch(run_id, place.sent, max(1, min(hole, self._window.events_left(FETCH_EVENTS))), place.cause)
 
     def fetched(self, run_id: str, after: int, rows: Sequence[tuple[int, str]]) -> Send:
         """Takes in what the log holds after a place, and returns what of it is to be sent."""
@@ -217,13 +204,12 @@ class DeliverySession:
         """The log was pruned up to there."""
         self._gaps.append(Gap(run_id, place.sent + 1, missed_to))
         self._moved.add(run_id)
-        place.acked += missed_to - place.sent
-        place.sent = missed_to
+        self._window.skip(place, missed_to)
 
     def _following(self, after: int, rows: Sequence[tuple[int, str]]) -> list[str]:
         """The rows that follow `after` without a hole, as many as the client's window takes."""
         texts: list[str] = []
-        left = self._bytes_left()
+        left = self._window.bytes_left
         for expected, (seq, text) in enumerate(rows, after + 1):
             if seq != expected or left <= 0:
                 break
@@ -237,7 +223,7 @@ class DeliverySession:
             if len(self._places) >= KNOWN_RUNS:
                 self._settle_oldest()
             sent = self._settled.pop(run_id, 0)
-            place = self._places[run_id] = _Place(sent, sent, sent)
+            place = self._places[run_id] = _Place(sent=sent, acked=sent, head=sent)
         return place
 
     def _settle_oldest(self) -> None:
@@ -245,8 +231,7 @@ class DeliverySession:
         busy = set(self._ready).union(*(resume.targets for resume in self._resumes))
         for run_id in [run_id for run_id in self._places if run_id not in busy][: KNOWN_RUNS // 2]:
             place = self._places.pop(run_id)
-            self._unacked_events -= place.sent - place.acked
-            self._unacked_bytes -= sum(place.sizes or ())
+            self._window.forget(place)
             self._settled[run_id] = place.sent
         for run_id in list(self._settled)[: max(0, len(self._settled) - SETTLED_RUNS)]:
             del self._settled[run_id]
@@ -257,12 +242,6 @@ class DeliverySession:
 
     def _has_room(self) -> bool:
         return self._is_reading and self._held_events < HELD_EVENTS and self._held_characters < HELD_CHARACTERS
-
-    def _room(self, most: int) -> int:
-        return min(most, max(1, WINDOW_EVENTS - self._unacked_events)) if self._acks else most
-
-    def _bytes_left(self) -> float:
-        return WINDOW_BYTES - self._unacked_bytes if self._acks else float("inf")
 
     def _hold(self, place: _Place, texts: Sequence[str]) -> None:
         """As many as there is room for; a batch can be a megabyte."""
@@ -291,7 +270,7 @@ class DeliverySession:
         while place.held and place.held_from <= place.sent:
             self._drop_first(place)
         texts: list[str] = []
-        room, left = self._room(SEND_EVENTS), min(SEND_CHARACTERS, self._bytes_left())
+        room, left = self._window.events_left(SEND_EVENTS), min(SEND_CHARACTERS, self._window.bytes_left)
         while place.held and len(texts) < room and left > 0:
             texts.append(self._drop_first(place))
             left -= len(texts[-1])
@@ -301,17 +280,10 @@ class DeliverySession:
     def _count_sent(self, run_id: str, place: _Place, texts: Sequence[str]) -> None:
         if texts:
             self._moved.add(run_id)
-        place.sent += len(texts)
-        self._unacked_events += len(texts)
-        if self._acks:
-            place.sizes = place.sizes if place.sizes is not None else deque()
-            place.sizes.extend(map(_bytes_of, texts))
-            self._unacked_bytes += sum(map(_bytes_of, texts))
+        self._window.send(place, texts)
 
     def _set_back(self, place: _Place, cursor: int) -> None:
-        self._unacked_events -= place.sent - place.acked
-        self._unacked_bytes -= sum(place.sizes or ())
-        place.sizes = None
+        self._window.forget(place)
         place.sent = place.acked = cursor
 
     def _finished_resume(self) -> CaughtUp | None:
@@ -321,7 +293,3 @@ class DeliverySession:
                 self._resumes.remove(resume)
                 return CaughtUp(resume.id, places)
         return None
-
-
-def _bytes_of(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())

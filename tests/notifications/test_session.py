@@ -11,8 +11,6 @@ from notifications.session import (
     KNOWN_RUNS,
     SEND_CHARACTERS,
     SEND_EVENTS,
-    WINDOW_BYTES,
-    WINDOW_EVENTS,
     CaughtUp,
     DeliverySession,
     Fetch,
@@ -20,6 +18,7 @@ from notifications.session import (
     Position,
     Send,
 )
+from notifications.window import WINDOW_BYTES, WINDOW_EVENTS
 
 
 def texts(run: str, first: int, last: int) -> list[str]:
@@ -305,7 +304,7 @@ def test_acks_that_make_no_sense_change_nothing():
     session.ack({"a": 3})
     session.ack({"a": 0})
 
-    assert (session._unacked_events, session._unacked_bytes) == (0, 0)
+    assert (session._window._events, session._window._bytes) == (0, 0)
 
 
 def test_a_resume_gives_back_the_window_that_its_runs_had_taken():

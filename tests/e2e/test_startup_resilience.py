@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.deployment]
 
 def test_it_lives_and_is_ready(deployment: Deployment) -> None:
     assert deployment.get("/healthz")[0] == 200
-    eventually(lambda: deployment.get("/readyz")[0] == 200)
-    eventually(lambda: not_ok(deployment) == {})
+    becomes(lambda: deployment.get("/readyz")[0], 200)
+    becomes(lambda: not_ok(deployment), {})
 
 
 def not_ok(deployment: Deployment) -> dict[str, Any]:
@@ -27,11 +27,11 @@ def not_ok(deployment: Deployment) -> dict[str, Any]:
     return {name: check for name, check in checks.items() if check["status"] != "ok"}
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+def becomes(ask: Callable[[], object], wanted: object, seconds: float = 20.0) -> None:
     end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "not within its time"
+    while (seen := ask()) != wanted and time.monotonic() < end:
         time.sleep(0.25)
+    assert seen == wanted
 
 
 def test_what_is_sent_before_the_first_frame_was_read_is_answered(deployment: Deployment) -> None:

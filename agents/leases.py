@@ -50,7 +50,6 @@ def claim_pending(
     """
     slots = max(0, slots)
     with transaction.atomic():
-        now = now or timezone.now()
         to_end = list(_waiting().to_be_cancelled().values_list("pk", flat=True)[:CANCELS])
         picked = _pick(slots, per_user)
         if picked and connection.features.has_select_for_update:
@@ -174,10 +173,12 @@ def _waits_for_others() -> Q:
     return Q(phase=AgentExecutionPhase.AWAITING_APPROVAL.value) | Q(Exists(live_children))
 
 
-def _take(free: QuerySet[AgentExecution], *, owner: str, now: datetime, lease: timedelta) -> list[Claim]:
+def _take(free: QuerySet[AgentExecution], *, owner: str, now: datetime | None, lease: timedelta) -> list[Claim]:
+    """Counts from when they are locked: one that was made while the claimer waited would have less than its time."""
     if connection.features.has_select_for_update_skip_locked:
         free = free.select_for_update(skip_locked=True, of=("self",))
     taken = list(free.select_related("thread", "parent"))
+    now = now or timezone.now()
     claims = []
     for execution in taken:
         execution.attempt += 1

@@ -8,14 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 from django.db import OperationalError, ProgrammingError, connection, transaction
 
-from agents.database import AWAY, RETRY_SECONDS, call, call_and_keep, in_database, patiently
-from agents.leases import Claim, renew
+from agents.database import AWAY, RETRY_SECONDS, call, call_and_keep, in_database, lock_users, patiently
+from agents.leases import Claim, claim_pending, renew
 from agents.models import AgentExecution
 from agents.transactions import commit
 from tests.databases import database_away, elsewhere, terminate_sessions
@@ -203,6 +204,23 @@ def test_a_takeover_that_is_committed_while_a_commit_waits_for_it_fences_it():
 
         assert committing.result(20) == {claim.run.pk}
     assert (mine.get().status, mine.get().last_seq, mine.get().events.count()) == ("pending", 0, 0)
+
+
+def test_a_run_that_is_made_while_its_claimer_waits_has_its_whole_time():
+    ada = make_user()
+    register_run(ada)
+
+    with ThreadPoolExecutor(1) as threads:
+        with transaction.atomic():
+            lock_users([ada])
+            claiming = held_up(threads, partial(claim_pending, owner="worker_1", slots=9, per_user=9, lease=LEASE))
+            assert not claiming.done()
+            register_run(ada)
+
+        claims = claiming.result(20)
+    time_left = [claim.deadline_at - claim.run.created_at for claim in claims]
+    assert len(time_left) == 2
+    assert min(time_left) >= timedelta(seconds=claims[0].run.timeout)
 
 
 def test_a_claim_counts_what_another_worker_has_taken_meanwhile():

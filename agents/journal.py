@@ -42,13 +42,21 @@ class _Share(msgspec.Struct, eq=False):
     characters: int = 0
 
 
+_Key = tuple[int, int]
+"""A run and its attempt: a later one has nothing to do with what an earlier one was refused."""
+
+
+def _key_of(run: Run) -> _Key:
+    return run.pk, run.attempt
+
+
 class Journal:
     """Commits writes of many runs, in each run's order; belongs to the event loop that it is first used in."""
 
     def __init__(self, publish: Callable[[Sequence[CommittedBatch]], None]) -> None:
         self._publish = publish
-        self._waiting: dict[int, _Share] = {}
-        self._refused: dict[int, Exception] = {}
+        self._waiting: dict[_Key, _Share] = {}
+        self._writers: dict[_Key, Exception | None] = {}
         self._flushing: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="netra-journal")
 
@@ -67,7 +75,7 @@ class Journal:
         Who writes faster than the database takes it waits as well. Cancelling the caller does not take rows back.
         Raises Fenced when the run is another worker's, CommitFailed when the database refused rows of this run.
         """
-        if refusal := self._refused.get(run.pk):
+        if refusal := self._writers.setdefault(_key_of(run), None):
             raise refusal
         share = self._share_of(run, before)
         share.write.state = after
@@ -81,12 +89,12 @@ class Journal:
             raise refusal
         if is_full:
             await asyncio.shield(share.taken)
-            if refusal := self._refused.get(run.pk):
+            if refusal := self._writers.get(_key_of(run)):
                 raise refusal
 
     def forget(self, run: Run) -> None:
         """To be called when a run's writer is done, so that nothing is kept of it."""
-        self._refused.pop(run.pk, None)
+        self._writers.pop(_key_of(run), None)
 
     async def drain(self) -> None:
         """Returns when all that was written is committed."""
@@ -100,7 +108,7 @@ class Journal:
         self._thread.shutdown()
 
     def _share_of(self, run: Run, before: RunState) -> _Share:
-        if (share := self._waiting.get(run.pk)) is None:
+        if (share := self._waiting.get(_key_of(run))) is None:
             write = RunWrite(
                 run=run,
                 expected_seq=before.last_seq,
@@ -111,7 +119,7 @@ class Journal:
             )
             loop = asyncio.get_running_loop()
             share = _Share(write, loop.create_future(), loop.create_future())
-            self._waiting[run.pk] = share
+            self._waiting[_key_of(run)] = share
         return share
 
     def _start_flushing(self) -> None:
@@ -128,18 +136,21 @@ class Journal:
             self._hand_on(written)
             for share in shares:
                 share.committed.set_result(refusals.get(share.write.run.pk))
-            self._refuse(refusals)
+                if refusal := refusals.get(share.write.run.pk):
+                    self._refuse(share.write.run, refusal)
 
     def _take_batch(self) -> list[_Share]:
-        taken: list[_Share] = []
+        """A run has one writer in a transaction: rows of a later attempt are not taken for those of an earlier one."""
+        taken: dict[int, _Share] = {}
         events = 0
-        for pk, share in list(self._waiting.items()):
-            if taken and events + len(share.write.frames) > BATCH_EVENTS:
+        for key, share in list(self._waiting.items()):
+            pk = share.write.run.pk
+            if pk in taken or (taken and events + len(share.write.frames) > BATCH_EVENTS):
                 break
             events += len(share.write.frames)
-            taken.append(self._waiting.pop(pk))
+            taken[pk] = self._waiting.pop(key)
             share.taken.set_result(None)
-        return taken
+        return list(taken.values())
 
     def _hand_on(self, writes: Sequence[RunWrite]) -> None:
         try:
@@ -147,12 +158,14 @@ class Journal:
         except Exception:  # a bug; nobody who waits for a commit may wait for ever
             log.exception("committed events not handed on")
 
-    def _refuse(self, refusals: dict[int, Exception]) -> None:
-        for pk, refusal in refusals.items():
-            self._refused[pk] = refusal
-            if (late := self._waiting.pop(pk, None)) is not None:
-                late.taken.set_result(None)
-                late.committed.set_result(refusal)
+    def _refuse(self, run: Run, refusal: Exception) -> None:
+        """What else this writer has to write is refused as well, unless nobody asks for it any more."""
+        key = _key_of(run)
+        if key in self._writers:
+            self._writers[key] = refusal
+        if (late := self._waiting.pop(key, None)) is not None:
+            late.taken.set_result(None)
+            late.committed.set_result(refusal)
 
     async def _commit(self, shares: Sequence[_Share]) -> dict[int, Exception]:
         """Commits until the database has answered; returns why which runs' rows were not written."""

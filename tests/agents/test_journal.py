@@ -5,7 +5,8 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, NoReturn
 
 import pytest
@@ -18,7 +19,7 @@ from agents.database import in_database
 from agents.errors import CommitFailed, Fenced
 from agents.events import Frame
 from agents.journal import BATCH_EVENTS, HELD_EVENTS, Journal
-from agents.leases import Claim
+from agents.leases import EXPIRED, Claim, claim_stalled
 from agents.models import AgentExecution, ExecutionEvent
 from agents.phases import AgentExecutionPhase
 from agents.runs import CommittedBatch, Outcome, Run, RunState, Transition
@@ -209,7 +210,7 @@ async def test_a_writer_beyond_500_waiting_events_waits_and_others_do_not(worksh
 
         racing = asyncio.gather(race(), return_exceptions=True)
         await asyncio.sleep(0.1)
-        held = len(workshop.journal._waiting[fast.run.pk].write.frames)
+        held = len(workshop.journal._waiting[fast.run.pk, fast.run.attempt].write.frames)
         await asyncio.wait_for(other.write(), 1.0)
 
         assert HELD_EVENTS == held == 500
@@ -252,6 +253,45 @@ async def test_a_writer_that_waits_for_room_hears_that_its_rows_are_refused(work
 
     assert isinstance(refusal, CommitFailed)
     assert await in_database(read_seqs, bad.run.run_id) == []
+
+
+async def taken_over(writer: Writer, attempt: int) -> Writer:
+    """Somebody has taken the run, and maybe given it back."""
+    mine = AgentExecution.objects.filter(pk=writer.run.pk)
+    await in_database(mine.update, attempt=attempt - 1, lease_expires_at=EXPIRED)
+    (claim,) = await in_database(partial(claim_stalled, owner="worker_1", slots=1, lease=timedelta(seconds=15)))
+    assert claim.run.attempt == attempt
+    return Writer(writer._journal, claim)
+
+
+async def test_what_an_earlier_attempt_is_refused_is_not_refused_to_a_later_one(workshop, writers):
+    (first,) = await writers()
+    with held_thread(workshop):
+        writing = asyncio.gather(first.write(wait=True), return_exceptions=True)
+        await asyncio.sleep(0)
+        workshop.journal.forget(first.run)
+        third = await taken_over(first, 3)
+    assert [type(answer) for answer in await writing] == [Fenced]
+
+    assert workshop.journal._writers == {}
+    await third.write(2, wait=True)
+    assert await in_database(read_seqs, first.run.run_id) == [1, 2]
+
+
+async def test_rows_of_two_attempts_that_wait_together_are_told_apart(workshop, writers):
+    other, first = await writers(2)
+    with held_thread(workshop):
+        await other.write()
+        await asyncio.sleep(0)  # a commit is under way, all else waits
+        old = asyncio.gather(first.write(3, wait=True), return_exceptions=True)
+        await asyncio.sleep(0)
+        second = await taken_over(first, 2)
+        new = asyncio.gather(second.write(2, wait=True))
+        await asyncio.sleep(0)
+
+    assert [type(answer) for answer in await old] == [Fenced]
+    await new
+    assert await in_database(read_seqs, first.run.run_id) == [1, 2]
 
 
 async def test_a_writer_of_large_events_waits_as_well(workshop, writers):

@@ -82,6 +82,12 @@ def lock_users(user_ids: Collection[int]) -> None:
         list(users.order_by("pk").values_list("pk"))
 
 
+def lock_free_users(user_ids: Collection[int]) -> set[int]:
+    """As lock_users, for those of them whom nobody else holds; who they are."""
+    users = get_user_model().objects.select_for_update(no_key=True, skip_locked=True).filter(pk__in=user_ids)
+    return set(users.order_by("pk").values_list("pk", flat=True))
+
+
 async def in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Awaits a transaction function; its exceptions come through."""
     return await asyncio.get_running_loop().run_in_executor(_POOL, lambda: call(function, *args, **kwargs))

@@ -18,7 +18,7 @@ from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 from django.utils import timezone
 
-from agents.database import lock_users
+from agents.database import lock_free_users
 from agents.errors import Fenced
 from agents.models import AgentExecution, ExecutionQuerySet
 from agents.phases import AgentExecutionPhase
@@ -53,8 +53,9 @@ def claim_pending(
         to_end = list(_waiting().to_be_cancelled().values_list("pk", flat=True)[:CANCELS])
         picked = _pick(slots, per_user)
         if picked and connection.features.has_select_for_update:
-            users = set(picked.values())
-            lock_users(users)  # and count again: another worker may have taken runs of theirs meanwhile
+            # Whoever holds a user holds up nobody else's runs.
+            users = lock_free_users(set(picked.values()))
+            # Count again: another worker may have taken runs of theirs meanwhile.
             picked = {pk: user_id for pk, user_id in _pick(slots, per_user).items() if user_id in users}
         return _take(_waiting().filter(pk__in=[*to_end, *picked]), owner=owner, now=now, lease=lease)
 

@@ -6,7 +6,7 @@ It takes pending runs and those of dead workers, holds their leases while they g
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -55,8 +55,10 @@ class AgentRunner:
         self.owner = new_id(Prefix.WORKER)
         self._core = core
         self._limits = limits
-        # One after the other: what is claimed while the runner stops is let go after that, never before.
-        self._database = OwnThread("runner")
+        # One after the other: what is claimed while the runner stops is let go after that, never before. Renewals wait
+        # for no claim, which other people's locks may hold up.
+        self._claims = OwnThread("claims")
+        self._leases = OwnThread("leases")
         self._slots: dict[int, _Slot] = {}
         self._wake = asyncio.Event()
         self._duties: list[asyncio.Task[None]] = []
@@ -92,6 +94,7 @@ class AgentRunner:
         begin_to_hear(self, asyncio.get_running_loop())
         self._duties = [
             asyncio.create_task(self._take_runs(), name="runner"),
+            asyncio.create_task(self._take_stalled_runs(), name="takeovers"),
             asyncio.create_task(self._hold_leases(), name="leases"),
         ]
 
@@ -115,9 +118,12 @@ class AgentRunner:
             duty.cancel()
         await asyncio.gather(*self._duties, return_exceptions=True)
         try:
-            await asyncio.wait_for(self._database.call(self._leave), timeout=2.0)
+            async with asyncio.timeout(2.0):
+                await self._claims.call(release, owner=self.owner)
+                await self._leases.call(forget_worker, owner=self.owner)
         finally:
-            self._database.close()
+            self._claims.close()
+            self._leases.close()
 
     async def _drain(self, grace: float) -> None:
         """Returns when all runs have ended or were left to others, or after `grace` seconds."""
@@ -131,24 +137,25 @@ class AgentRunner:
                     _tell(slot, None)
             await _wait(self._wake, left)
 
-    def _hand_over(self, slot: _Slot) -> None:
-        release(owner=self.owner, keys=[slot.claim.run.pk])
-
-    def _give_up(self, slot: _Slot) -> None:
-        release(owner=self.owner, keys=[slot.claim.run.pk], in_good_order=False)
-
-    def _leave(self) -> None:
-        release(owner=self.owner)
-        forget_worker(owner=self.owner)
-
     async def _take_runs(self) -> None:
         while self._accepting:
             self._wake.clear()
             claims = await self._ask_database(self._claim)
-            for claim in claims or ():
-                self._begin(claim, CANCELLED if claim.cancel_requested else None)
+            await self._begin_all(claims or [], lambda claim: CANCELLED if claim.cancel_requested else None)
             if not claims or not self._free_places:
                 await _wait(self._wake, self._limits.poll)
+
+    async def _take_stalled_runs(self) -> None:
+        while self._accepting:
+            await self._begin_all(await self._ask_database(self._claim_stalled) or [], ending_of_stalled)
+            await asyncio.sleep(self._limits.renew)
+
+    async def _begin_all(self, claims: Sequence[Claim], ending_of: Callable[[Claim], Ending | None]) -> None:
+        if self._accepting:
+            for claim in claims:
+                self._begin(claim, ending_of(claim))
+        elif claims:  # the runner was told to stop while the database was asked
+            await self._ask_database(partial(self._release, [claim.run.pk for claim in claims]))
 
     @property
     def _free_places(self) -> int:
@@ -156,7 +163,7 @@ class AgentRunner:
         return max(0, self._limits.total - sum(not slot.desk.is_waiting for slot in self._slots.values()))
 
     async def _claim(self) -> list[Claim]:
-        return await self._database.call(
+        return await self._claims.call(
             claim_pending,
             owner=self.owner,
             slots=self._free_places,
@@ -170,26 +177,27 @@ class AgentRunner:
             held = await self._ask_database(partial(self._renew, keys))
             if held is not None:
                 self._compare(keys, held)
-                for claim in await self._ask_database(self._claim_stalled) or ():
-                    self._begin(claim, ending_of_stalled(claim))
             await self._ask_database(self._note)
             await asyncio.sleep(self._limits.renew)
 
     async def _note(self) -> None:
         running, capacity = len(self._slots), self._limits.total
-        await self._database.call(
+        await self._leases.call(
             note_worker, owner=self.owner, capacity=capacity, running=running, accepting=self._accepting
         )
 
     async def _renew(self, keys: list[int]) -> dict[int, bool]:
         lease = timedelta(seconds=self._limits.lease)
-        return await self._database.call(renew, owner=self.owner, keys=keys, lease=lease)
+        return await self._leases.call(renew, owner=self.owner, keys=keys, lease=lease)
+
+    async def _release(self, keys: Sequence[int], *, in_good_order: bool = True) -> None:
+        await self._claims.call(release, owner=self.owner, keys=keys, in_good_order=in_good_order)
 
     async def _claim_stalled(self) -> list[Claim]:
-        return await self._database.call(
+        return await self._claims.call(
             claim_stalled,
             owner=self.owner,
-            slots=self._limits.total if self._accepting else 0,
+            slots=self._limits.total,
             held=list(self._slots),
             lease=timedelta(seconds=self._limits.lease),
         )
@@ -219,14 +227,14 @@ class AgentRunner:
         try:
             await self._core.execute(slot.claim, slot.stop, slot.desk)
             if slot.stop.done() and slot.stop.result() is None:
-                await self._ask_database(partial(self._database.call, self._hand_over, slot))
+                await self._ask_database(partial(self._release, [slot.claim.run.pk]))
         except (
             Exception,
             GeneratorExit,
             SystemExit,
         ):  # the run stays live in the database: its lease runs out and the watchdog ends it
             log.exception("run was given up", run_id=slot.claim.run.run_id)
-            await self._ask_database(partial(self._database.call, self._give_up, slot))
+            await self._ask_database(partial(self._release, [slot.claim.run.pk], in_good_order=False))
         finally:
             if self._slots.get(slot.claim.run.pk) is slot:
                 del self._slots[slot.claim.run.pk]

@@ -381,7 +381,8 @@ async def test_stopping_leaves_what_can_be_tried_again_for_the_next_process(staf
     assert (await in_database(read_run, run)).attempt == 2
 
 
-async def test_what_is_being_claimed_while_a_runner_stops_is_left_to_others_at_once(staff, ada, monkeypatch):
+@pytest.mark.parametrize("grace", [0.0, 1.0])
+async def test_what_is_being_claimed_while_a_runner_stops_is_left_to_others_at_once(staff, ada, monkeypatch, grace):
     gate, is_asked, is_answered = threading.Event(), threading.Event(), threading.Event()
 
     def claim_late(**terms: Any) -> list[Claim]:
@@ -391,18 +392,42 @@ async def test_what_is_being_claimed_while_a_runner_stops_is_left_to_others_at_o
         is_answered.set()
         return claims
 
-    monkeypatch.setattr("agents.runner.claim_pending", claim_late)
-    (run,) = await staff.register(ada)
+    (begun,) = await staff.register(ada, terms=make_terms(restartable=True))
     runner = staff.start()
+    await until(lambda: staff.begun)
+    monkeypatch.setattr("agents.runner.claim_pending", claim_late)
+    (late,) = await staff.register(ada)
     await until(is_asked.is_set)
     asyncio.get_running_loop().call_later(0.5, gate.set)
-    await asyncio.wait_for(runner.stop(0.0), 5)
+    await asyncio.wait_for(runner.stop(grace), 5)
     staff.runners.clear()
     await until(is_answered.is_set)
 
-    left = await in_database(read_run, run)
+    left = await in_database(read_run, late)
     assert (left.status, left.lease_expires_at) == ("pending", EXPIRED)
-    assert staff.begun == []
+    assert staff.begun == [begun]
+
+
+async def test_leases_are_renewed_while_a_claim_waits(staff, ada, monkeypatch):
+    gate, is_asked = threading.Event(), threading.Event()
+
+    def claim_late(**terms: Any) -> list[Claim]:
+        is_asked.set()
+        gate.wait(10)
+        return claim_pending(**terms)
+
+    (run,) = await staff.register(ada)
+    staff.start()
+    await until(lambda: staff.begun)
+    monkeypatch.setattr("agents.runner.claim_pending", claim_late)
+    await until(is_asked.is_set)
+    try:
+        for _ in range(2):
+            before = (await in_database(read_run, run)).lease_expires_at
+            mine = AgentExecution.objects.filter(run_id=run, lease_expires_at__gt=before)
+            await until_in_database(mine.exists)
+    finally:
+        gate.set()
 
 
 async def test_two_runners_share_the_work_and_execute_each_run_once(staff, ada):

@@ -336,7 +336,8 @@ class TestNotAsked:
 
         done = ask(netra, "analyst", "Go.", PORT=str(port))
 
-        assert self.refused(done) == f"Nothing answers at http://127.0.0.1:{port}: start it with `make run`."
+        remedy = "start it with `make run`, or say where it is, by PORT= or --url."
+        assert self.refused(done) == f"Nothing answers at http://127.0.0.1:{port}: {remedy}"
 
     def test_a_server_with_another_database(self, netra: RunningNetra, tmp_path):
         subprocess.run(

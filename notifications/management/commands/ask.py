@@ -82,7 +82,8 @@ class Command(BaseCommand):
         try:
             code = asyncio.run(asking.run(request, options["resume"]))
         except NothingAnswers as error:
-            self.fail(f"Nothing answers at {url}: start it with `make run`." if is_local(client.url) else error.message)
+            remedy = "start it with `make run`, or say where it is, by PORT= or --url"
+            self.fail(f"Nothing answers at {url}: {remedy}." if is_local(client.url) else error.message)
         except Refused as error:
             self.fail(refusal(url, bool(token)) if error.code == "refused" else error.message)
         except ClientError as error:

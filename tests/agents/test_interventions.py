@@ -11,7 +11,7 @@ from agents.database import in_database
 from agents.interventions import Interventions, Outcome
 from agents.leases import EXPIRED, claim_stalled
 from agents.model_answers import keep_answer
-from agents.models import AgentExecution, ModelAnswer, OperatorAction, Worker
+from agents.models import AgentExecution, ModelAnswer, OperatorAction
 from agents.runner import AgentRunner, Limits
 from tests.operators import AUDIT, OPERATOR, make_interventions
 from tests.runs import (
@@ -251,7 +251,8 @@ async def begin(workshop: Workshop, runner: AgentRunner, **registration: Any) ->
 
     workshop.add_agent(wait, "waits", restartable=True)
     runner.start()
-    await until_in_database(Worker.objects.exists)  # it has looked for the runs of others, and sleeps
+    await asyncio.sleep(0)
+    await runner._claims.call(AgentExecution.objects.count)  # it has looked for the runs of others before that
     registered = await in_database(partial(register_run, await in_database(make_user), agent="waits", **registration))
     runner.enqueue(registered.run_id)
     await asyncio.wait_for(entered.wait(), 10)

@@ -148,9 +148,15 @@ async def test_children_in_parallel_go_on_at_once_and_answer_in_order(crew):
 
 
 async def test_the_first_failure_of_a_parallel_child_cancels_the_others(crew):
+    async def fail_late(context):
+        await until(lambda: crew.hanging)
+        raise AgentError("no_table", "There is no table.")
+
+    crew.workshop.add_agent(fail_late, "failing_late")
+
     async def execute(context):
         try:
-            await context.run_parallel([Child("hanging", "1"), Child("failing", "2")])
+            await context.run_parallel([Child("hanging", "1"), Child("failing_late", "2")])
         except ChildFailed as failure:
             return failure.code
 

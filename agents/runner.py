@@ -232,7 +232,7 @@ class AgentRunner:
             Exception,
             GeneratorExit,
             SystemExit,
-        ):  # the run stays live in the database: its lease runs out and the watchdog ends it
+        ):  # the run stays live in the database: whoever takes it over tries it again or ends it
             log.exception("run was given up", run_id=slot.claim.run.run_id)
             await self._ask_database(partial(self._release, [slot.claim.run.pk], in_good_order=False))
         finally:

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from notifications.window import Way, Window
+from notifications.window import Place, Window
 
 HELD_EVENTS: Final = 2_000
 HELD_CHARACTERS: Final = 500_000
@@ -67,7 +67,7 @@ class Position(msgspec.Struct, frozen=True, array_like=True):
     acked: int | None
 
 
-class _Place(Way, eq=False, kw_only=True):
+class _Place(Place, eq=False, kw_only=True):
     """Where a socket is in one run; `held` are live frames that follow each other, the first with seq `held_from`."""
 
     head: int

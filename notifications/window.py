@@ -13,7 +13,7 @@ WINDOW_BYTES: Final = 1_048_576
 """What may be on its way to a client that acks (protocol.md, Duties)."""
 
 
-class Way(msgspec.Struct, eq=False, kw_only=True):
+class Place(msgspec.Struct, eq=False, kw_only=True):
     """How far a client is in one run: what it has been sent and what it has acked, by seq; `sizes` are the bytes of the
     frames in between."""
 
@@ -43,36 +43,36 @@ class Window:
         """At least one, at most `most`."""
         return min(most, max(1, WINDOW_EVENTS - self._events)) if self.is_on else most
 
-    def send(self, way: Way, texts: Sequence[str]) -> None:
-        way.sent += len(texts)
+    def send(self, place: Place, texts: Sequence[str]) -> None:
+        place.sent += len(texts)
         self._events += len(texts)
         if self.is_on:
-            way.sizes = way.sizes if way.sizes is not None else deque()
+            place.sizes = place.sizes if place.sizes is not None else deque()
             for size in map(_bytes_of, texts):
-                way.sizes.append(size)
+                place.sizes.append(size)
                 self._bytes += size
 
-    def ack(self, way: Way, cursor: int) -> bool:
+    def ack(self, place: Place, cursor: int) -> bool:
         """Whether that is news; acks beyond what was sent, or behind what was acked, are none."""
-        newly = min(cursor, way.sent) - way.acked
+        newly = min(cursor, place.sent) - place.acked
         if newly <= 0:
             return False
-        way.acked += newly
+        place.acked += newly
         self._events -= newly
-        while way.sizes and len(way.sizes) > way.sent - way.acked:
-            self._bytes -= way.sizes.popleft()
+        while place.sizes and len(place.sizes) > place.sent - place.acked:
+            self._bytes -= place.sizes.popleft()
         return True
 
-    def skip(self, way: Way, seq: int) -> None:
+    def skip(self, place: Place, seq: int) -> None:
         """Nothing up to there will be sent, or acked."""
-        way.acked += seq - way.sent
-        way.sent = seq
+        place.acked += seq - place.sent
+        place.sent = seq
 
-    def forget(self, way: Way) -> None:
+    def forget(self, place: Place) -> None:
         """What is on its way in that run counts no more."""
-        self._events -= way.sent - way.acked
-        self._bytes -= sum(way.sizes or ())
-        way.sizes = None
+        self._events -= place.sent - place.acked
+        self._bytes -= sum(place.sizes or ())
+        place.sizes = None
 
 
 def _bytes_of(text: str) -> int:

@@ -90,7 +90,8 @@ class WebSocketManager:
         self.doorbell = Doorbell(layer, self._hear, hosts=redis_hosts)
         self.heartbeat = heartbeat
         self._starts_per_minute = starts_per_minute
-        self._sockets: dict[int, set[Socket]] = defaultdict(set)
+        # In the order in which they came, not in a set's: tests see the same again with the same seed.
+        self._sockets: defaultdict[int, dict[Socket, None]] = defaultdict(dict)
         self._starts: dict[int, RateLimit] = {}
         self._duty: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -135,7 +136,7 @@ class WebSocketManager:
 
     def connected(self, socket: Socket) -> int:
         """Adds a socket and returns how many its user has now, in this process; those who watch are counted apart."""
-        self._sockets[socket.user_id].add(socket)
+        self._sockets[socket.user_id][socket] = None
         metrics.SOCKETS.inc()
         return sum(each.is_watching == socket.is_watching for each in self._sockets[socket.user_id])
 
@@ -150,7 +151,7 @@ class WebSocketManager:
 
     async def disconnected(self, socket: Socket) -> None:
         sockets = self._sockets[socket.user_id]
-        sockets.discard(socket)
+        sockets.pop(socket, None)
         metrics.SOCKETS.dec()
         if not sockets:
             del self._sockets[socket.user_id]

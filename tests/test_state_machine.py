@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from notifications.cursors import Frame
 from tests.simulation.clients import Client
 from tests.simulation.loop import State
 from tests.simulation.puppets import End, Order, Puppet
@@ -287,6 +288,44 @@ def stage(transactional_db: None) -> Iterator[Stage]:
     made = Stage()
     yield made
     made.close()
+
+
+def test_the_same_happens_again_with_the_same_seed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or nobody could look for the reason of what the next test has found, and Hypothesis itself gives up."""
+    seen: list[tuple[int, str, object]] = []
+    take = Client.take
+
+    def note(client: Client, frame: Frame) -> None:
+        seen.append((client.number, frame["type"], frame.get("seq")))
+        take(client, frame)
+
+    monkeypatch.setattr(Client, "take", note)
+    with override_settings(**SETTINGS):
+        first, second = (_happen(stage, seen) for _ in range(2))
+    assert first == second
+
+
+def _happen(stage: Stage, seen: list[tuple[int, str, object]]) -> list[tuple[int, str, object]]:
+    seen.clear()
+    world = World(stage, seed=7, noise=0.2)
+    try:
+        for _ in range(2):
+            world.start_process()
+        for _ in range(6):
+            world.join(stage.users[0])
+        for number, client in enumerate(world.clients):
+            client.start({"type": "start_agent", "request_id": f"r{number}", "agent": "phoenix", "message": "Go."})
+        world.loop.run(1.0)
+        for puppet in world.living_puppets:
+            puppet.tell(["think", "write", "begin tool"])
+        world.loop.run(1.0)
+        world.kill(world.processes[0])
+        world.start_process()
+        world.heal()
+        world.end_runs("answer")
+        return list(seen)
+    finally:
+        world.close()
 
 
 @pytest.mark.timeout(900)

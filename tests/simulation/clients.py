@@ -108,7 +108,7 @@ class Client:
         self.readers: list[Reader] = []
         self.hello_at = world.now
         self._pried: set[str] = set()
-        self._door = number
+        self.number = number
         self._losses = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -168,7 +168,7 @@ class Client:
         if not self.world.processes:
             self._lost(None)
             return
-        server = self.world.processes[(self._door + self._losses) % len(self.world.processes)]
+        server = self.world.processes[(self.number + self._losses) % len(self.world.processes)]
         self.connection = Connection(server, self)
         self._set_timer()
 

@@ -6,6 +6,8 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 ARGS ?=
 BIN := .venv/bin
+# A hundred processes are started, by make and by the tests: each would compile all of Netra again.
+export PYTHONDONTWRITEBYTECODE :=
 MANAGE := $(BIN)/python manage.py
 
 .DEFAULT_GOAL := help

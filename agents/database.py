@@ -17,7 +17,6 @@ from typing import Final, ParamSpec, TypeVar
 import structlog
 from django.contrib.auth import get_user_model
 from django.db import Error, InterfaceError, OperationalError, ProgrammingError, connection
-from psycopg_pool import PoolTimeout
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,10 +68,13 @@ def _let_go(error: Error) -> None:
     The pool would look at one after the other, and sleep in between, for longer than anybody waits.
     """
     pool = getattr(connection, "pool", None)
-    was_lost = isinstance(error.__cause__, PoolTimeout) or getattr(connection.connection, "broken", False)
+    is_broken = getattr(connection.connection, "broken", False)
     connection.close()
-    if pool is not None and was_lost:
-        pool.drain()
+    if pool is not None:
+        from psycopg_pool import PoolTimeout  # noqa: PLC0415 - not for whom SQLite is enough: each start would pay
+
+        if is_broken or isinstance(error.__cause__, PoolTimeout):
+            pool.drain()
 
 
 def lock_users(user_ids: Collection[int]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final, Protocol
 
-import psycopg
 import structlog
 from django.db import connection
 
@@ -61,16 +60,20 @@ def _notify(text: str) -> None:
 
 async def pass_on_notices(hearer: Hearer) -> None:
     """Hands notices to a runner of this process, for ever; the connection is made anew whenever it is lost."""
+    from psycopg import Error  # noqa: PLC0415 - not for whom SQLite is enough: each start would pay
+
     while True:
         try:
             await _listen(hearer)
-        except (psycopg.Error, OSError, TimeoutError) as error:
+        except (Error, OSError, TimeoutError) as error:
             log.warning("notices not heard", error=repr(error))
         await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def _listen(hearer: Hearer) -> None:
-    async with await psycopg.AsyncConnection.connect(**_parameters(), autocommit=True) as listening:
+    from psycopg import AsyncConnection  # noqa: PLC0415
+
+    async with await AsyncConnection.connect(**_parameters(), autocommit=True) as listening:
         await listening.execute(f"LISTEN {CHANNEL}")
         hearer.enqueue("")  # whatever was told before
         while True:

@@ -7,8 +7,6 @@ from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from netra import environment
 
@@ -70,6 +68,10 @@ def faulty_layer(name: str, layer: dict[str, Any], *, is_test: bool) -> dict[str
 
 def _options() -> dict[str, Any]:
     """For each connection: nothing waits for ever on a half-open link, and what fails fails at once."""
+    # Loaded for whom it is for: every start would pay for it.
+    from redis.asyncio.retry import Retry  # noqa: PLC0415
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+
     # Longer than the layer's blocking reads of 5 s.
     return {"socket_timeout": 15, "socket_connect_timeout": 3, "retry": Retry(NoBackoff(), 1)}
 

@@ -13,7 +13,8 @@ import pytest
 from netra.testing.chat import Chat
 from netra.testing.postgresql import PostgresqlServer
 from netra.testing.redis import RedisServer
-from netra.testing.server import RunningNetra, User
+from netra.testing.server import RunningNetra
+from netra.testing.users import User
 
 
 @pytest.fixture(scope="session")

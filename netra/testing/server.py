@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 from urllib.request import urlopen
-from uuid import uuid4
 
-import msgspec
-
+from netra.testing import users
 from netra.testing.chat import Chat
 from netra.testing.database import rows
 from netra.testing.servers import free_port
+from netra.testing.users import User
 
 WebServer = Literal["daphne", "uvicorn"]
 
@@ -32,33 +35,8 @@ NOT_INHERITED: Final = frozenset(
     {"ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "DATABASE_URL", "DEBUG", "REDIS_URL", "SECRET_KEY"}
 )
 """A test never meets the database of the shell that it was started from."""
-STRANGERS: Final = 20
-"""Users are made so many at a time: starting manage.py takes longer than making them."""
+WITH_OTHER_TABLES: Final = frozenset({"DATABASE_URL", "NETRA_APPS"})
 FAULT: Final = re.compile(r"\bfault\W+(drop|duplicate|reorder|delay)\b")
-PREPARE: Final = """
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
-call_command("collectstatic", interactive=False, verbosity=0)
-"""
-MAKE_USERS: Final = """
-import json
-from django.contrib.auth import get_user_model
-from django.db import transaction
-from notifications.credentials import issue
-from notifications.models import AccessToken
-with transaction.atomic():
-    users = [get_user_model().objects.create_user(name) for name in {names!r}]
-    tokens = [issue(user, AccessToken.Kind.API_TOKEN) for user in users]
-print(json.dumps([[user.username, str(user.pk), token] for user, token in zip(users, tokens)]))
-"""
-
-
-class User(msgspec.Struct, frozen=True):
-    """Somebody with an API token; `id` is the user_id of protocol.md."""
-
-    name: str
-    id: str
-    token: str
 
 
 class RunningNetra:
@@ -107,16 +85,12 @@ class RunningNetra:
 
     def create_users(self, *names: str) -> list[User]:
         """Makes users, each with a token, at the cost of one process for all of them."""
-        return self._make_users(names, first="")
-
-    def _make_users(self, names: Sequence[str], *, first: str) -> list[User]:
-        made = self.manage("shell", "--verbosity", "0", "--command", first + MAKE_USERS.format(names=names))
-        return [User(*user) for user in json.loads(made.splitlines()[-1])]
+        return users.read(self.manage(*users.command(*names)))
 
     def new_user(self) -> User:
         """Somebody whom no test has met."""
         if not self._strangers:
-            self._strangers = self.create_users(*_new_names())
+            self._strangers = self.create_users(*users.new_names())
         return self._strangers.pop()
 
     def login_url(self, *username: str) -> str:
@@ -125,10 +99,19 @@ class RunningNetra:
         return next(word for word in lines if word.startswith(self.url))
 
     def start(self) -> None:
-        """Makes the database and the users, in one process, and runs the server."""
-        alice, bob, *self._strangers = self._make_users(["alice", "bob", *_new_names()], first=PREPARE)
+        """Makes the database and the users, or copies those that were made for an earlier one, and runs the server."""
+        if WITH_OTHER_TABLES.isdisjoint(self.environment):
+            folder, made = _prepared()
+            shutil.copytree(folder, self.environment["NETRA_DATA_DIR"], dirs_exist_ok=True)
+        else:
+            made = self.prepare()
+        alice, bob, *self._strangers = made
         self.token, self.other_token = alice.token, bob.token
         self.run_server()
+
+    def prepare(self) -> list[User]:
+        """Makes tables, static files and users: alice, bob, and some whom no test has met."""
+        return users.read(self.manage(*users.command("alice", "bob", *users.new_names(), with_tables=True)))
 
     def run_server(self) -> None:
         """Starts the server process and returns when it is ready."""
@@ -252,8 +235,13 @@ class AnotherProcess(RunningNetra):
         self.run_server()
 
 
-def _new_names() -> list[str]:
-    return [f"user-{uuid4()}" for _ in range(STRANGERS)]
+@functools.cache
+def _prepared() -> tuple[str, list[User]]:
+    """A data folder with tables, static files and users, made once; it goes with this process."""
+    folder = tempfile.mkdtemp(prefix="netra-prepared-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    netra = RunningNetra(Path(folder))
+    return netra.environment["NETRA_DATA_DIR"], netra.prepare()
 
 
 def _arguments(web_server: WebServer, port: int) -> list[str]:

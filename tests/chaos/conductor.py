@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from netra.testing.server import RunningNetra, User
+from netra.testing.server import RunningNetra
+from netra.testing.users import User
 from tests.chaos.clients import Client, LibraryClient, PlainClient, start_request
 from tests.chaos.plan import Fault, Job, Plan
 from tests.chaos.witness import Frame, Witness

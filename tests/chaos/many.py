@@ -13,7 +13,8 @@ from typing import Final
 from netra.testing.postgresql import PostgresqlServer
 from netra.testing.proxy import Proxy
 from netra.testing.redis import RedisServer
-from netra.testing.server import RunningNetra, User
+from netra.testing.server import RunningNetra
+from netra.testing.users import User
 from netra.testing.worker import RunningWorker
 from tests.chaos.conductor import Chaos, Outage, Record, environment_of
 from tests.chaos.plan import Fault, Plan

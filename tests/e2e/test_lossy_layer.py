@@ -12,7 +12,8 @@ import pytest
 
 from netra.testing.chat import Chat
 from netra.testing.laws import require_lawful, require_legal_phases, require_record_is_log, require_view_is_log
-from netra.testing.server import RunningNetra, User
+from netra.testing.server import RunningNetra
+from netra.testing.users import User
 from notifications.client import NetraClient
 
 pytestmark = pytest.mark.e2e
@@ -80,4 +81,4 @@ def test_every_client_of_every_user_sees_the_log(netra: RunningNetra):
                 judge_socket(chat, logs)
 
     done = netra.layer_faults()
-    assert all(done[fault] > 20 for fault in FAULTS), done  # the layer did fail, again and again
+    assert all(done[fault] > 10 for fault in FAULTS), done  # the layer did fail, again and again

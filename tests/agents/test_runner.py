@@ -396,8 +396,8 @@ async def test_what_is_being_claimed_while_a_runner_stops_is_left_to_others_at_o
     runner = staff.start()
     await until(lambda: staff.begun)
     monkeypatch.setattr("agents.runner.claim_pending", claim_late)
+    await until(is_asked.is_set)  # and none that was begun before the patch is under way
     (late,) = await staff.register(ada)
-    await until(is_asked.is_set)
     asyncio.get_running_loop().call_later(0.5, gate.set)
     await asyncio.wait_for(runner.stop(grace), 5)
     staff.runners.clear()

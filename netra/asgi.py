@@ -7,6 +7,7 @@ daphne, which has no lifespan, as soon as its reactor runs; on other servers wit
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import signal
 import sys
@@ -100,6 +101,12 @@ async def end_tasks() -> None:
         await asyncio.wait(tasks, timeout=2.0)
 
 
+def end_what_is_left(loop: asyncio.AbstractEventLoop) -> None:
+    """A client may come while the reactor stops."""
+    if not loop.is_closed():
+        loop.run_until_complete(end_tasks())
+
+
 def live_with_daphne(netra: NetraApplication) -> None:
     """Starts with daphne's reactor; on SIGTERM and SIGINT lets runs end before it stops."""
     from twisted.internet import reactor as installed  # noqa: PLC0415 - daphne has installed the right one by now
@@ -128,6 +135,7 @@ def live_with_daphne(netra: NetraApplication) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
 
+    atexit.register(end_what_is_left, loop)
     reactor.callWhenRunning(lambda: loop.call_soon(begin))
 
 

@@ -51,12 +51,13 @@ class Team:
 
     async def run(self, child: Child) -> Any:
         """The child's output. Raises ChildFailed; cancelling the call cancels the child."""
-        record = await self._begin(child)
+        begun = asyncio.create_task(self._begin(child), name=f"{self._run.run_id} child")
         try:
+            record = await asyncio.shield(begun)
             with self._desk.waiting():
                 record = await self._end_of(record)
         except asyncio.CancelledError:
-            await self._cancel(record)
+            await self._cancel(begun)
             raise
         if record.status != "completed":
             message = record.error_message or f"Its run is {record.status}."
@@ -105,9 +106,11 @@ class Team:
                 await asyncio.wait({bell}, timeout=LOOK_SECONDS)
         return record
 
-    async def _cancel(self, record: ChildRecord) -> None:
+    async def _cancel(self, begun: asyncio.Task[ChildRecord]) -> None:
+        """Even one that is just being registered, which cannot be stopped half-way."""
         if self._leaves:
             return
-        with suppress(*AWAY):  # then it ends with its parent
+        with suppress(ChildFailed, *AWAY):  # it was never made; or it ends with its parent
+            record = await begun
             await in_database(request_cancel, user_id=None, run_id=record.run_id, now=datetime.now(UTC))
-        self._desk.runner.cancel(record.run_id)
+            self._desk.runner.cancel(record.run_id)

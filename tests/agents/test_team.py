@@ -1,11 +1,13 @@
 """A run has others do its work: they are runs like any other, and end with it at the latest."""
 
 import asyncio
+import threading
+from contextlib import suppress
 
 import pytest
 
 from agents.breaker import FAULTS
-from agents.children import MAX_DEPTH
+from agents.children import MAX_DEPTH, register_child
 from agents.database import in_database
 from agents.errors import AgentError, ChildFailed
 from agents.leases import EXPIRED, claim_stalled
@@ -249,6 +251,37 @@ async def test_giving_a_child_up_cancels_it_and_the_parent_goes_on(crew):
 
     assert outcome(log) == ("completed", "2 done")
     assert await crew.ended(*crew.hanging) == ["cancelled"]
+
+
+async def test_a_child_that_is_given_up_while_it_is_being_registered_is_cancelled(crew, monkeypatch):
+    is_asked, given_up = threading.Event(), threading.Event()
+
+    def register_late(*args, **kwargs):
+        is_asked.set()
+        given_up.wait(10)
+        return register_child(*args, **kwargs)
+
+    monkeypatch.setattr("agents.team.register_child", register_late)
+
+    async def execute(context):
+        child = asyncio.create_task(context.run_agent("hanging", "1"))
+        await until(is_asked.is_set)
+        child.cancel()
+        await asyncio.sleep(0)
+        given_up.set()
+        with suppress(asyncio.CancelledError):
+            await child
+        await crew.gate.wait()
+
+    crew.workshop.add_agent(execute, "parent")
+    crew.start()
+    run_id = await crew.register()
+    await until_in_database(AgentExecution.objects.filter(parent__run_id=run_id).exists)
+    (child,) = await crew.children_of(run_id)
+
+    assert await crew.ended(child.run_id) == ["cancelled"]
+    crew.gate.set()
+    assert await crew.ended(run_id) == ["completed"]
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ async def test_no_task_of_a_run_outlives_it(workshop):
             await stream.write("x")
             await asyncio.sleep(60)
 
-    log = await workshop.run(execute, timeout=0.2)
+    log = await workshop.run(execute, timeout=1.0)
     await asyncio.sleep(0)
 
     assert not [task for task in asyncio.all_tasks() if log[0]["run_id"] in task.get_name()]
@@ -237,7 +237,7 @@ async def test_a_thread_of_the_agents_own_sees_that_the_run_was_told_to_stop(wor
         finally:
             seen.append(context.cancelled)
 
-    await workshop.run(execute, timeout=0.5)
+    await workshop.run(execute, timeout=1.5)
 
     assert seen == [False, True]
 

@@ -214,7 +214,7 @@ async def test_a_tool_that_runs_when_time_is_over_is_closed(workshop):
     async def execute(context):
         await context.tools.call("hang")
 
-    log = await workshop.run(execute, timeout=0.2, tools=[hang])
+    log = await workshop.run(execute, timeout=1.0, tools=[hang])
 
     check(log, "timed_out", "timed_out")
     assert log[-2]["type"] == "tool_completed"

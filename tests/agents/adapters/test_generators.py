@@ -43,7 +43,7 @@ async def test_a_generator_is_closed_when_its_run_ends_early(workshop):
         finally:
             closed.append(True)
 
-    log = await run(workshop, endless, timeout=0.5)
+    log = await run(workshop, endless, timeout=1.0)
 
     assert log[-1]["data"]["status"] == "timed_out"
     assert shown(log) == log[-1]["data"]["result"]["output"]

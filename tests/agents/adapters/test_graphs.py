@@ -148,7 +148,7 @@ async def test_a_cancelled_run_cancels_its_graph(workshop):
             ended.append("cancelled")
         return {}
 
-    log = await run(workshop, lambda context: chain(sleep=sleep), timeout=0.5)
+    log = await run(workshop, lambda context: chain(sleep=sleep), timeout=2.0)
 
     assert log[-1]["data"]["status"] == "timed_out"
     assert ended == ["cancelled"]

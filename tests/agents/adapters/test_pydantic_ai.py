@@ -225,7 +225,7 @@ async def test_a_cancelled_run_stops_the_model_and_keeps_what_was_shown(workshop
         finally:
             stopped.append(True)
 
-    log = await run(workshop, Agent(FunctionModel(stream_function=stream)), timeout=0.6)
+    log = await run(workshop, Agent(FunctionModel(stream_function=stream)), timeout=1.5)
 
     assert log[-1]["data"]["status"] == "timed_out"
     assert shown(log) == result(log)["output"] == "Once upon a time"

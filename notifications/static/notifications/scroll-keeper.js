@@ -59,8 +59,8 @@ export class ScrollKeeper {
   /** @returns {Anchor | null} */
   #here() {
     for (const turn of /** @type {HTMLCollectionOf<HTMLElement>} */ (this.#turns.children)) {
-      const { top, bottom } = turn.getBoundingClientRect();
-      if (bottom > 0 && turn.dataset.run) return { run: turn.dataset.run, top };
+      const top = this.#topOf(turn);
+      if (top + turn.offsetHeight > 0 && turn.dataset.run) return { run: turn.dataset.run, top };
     }
     return null;
   }
@@ -83,7 +83,13 @@ export class ScrollKeeper {
   /** @param {Anchor} anchor */
   #hold({ run, top }) {
     const turn = [...this.#turns.children].find((each) => /** @type {HTMLElement} */ (each).dataset.run === run);
-    if (turn) scrollBy({ top: turn.getBoundingClientRect().top - top, behavior: "instant" });
+    if (turn) scrollBy({ top: this.#topOf(/** @type {HTMLElement} */ (turn)) - top, behavior: "instant" });
+  }
+
+  /** Where it will be in the window when it has slid in. @param {HTMLElement} turn */
+  #topOf(turn) {
+    const before = turn.offsetParent === this.#turns ? 0 : this.#turns.offsetTop;
+    return this.#turns.getBoundingClientRect().top + turn.offsetTop - before;
   }
 
   /** Only the reader scrolls up; content that grew below is no reason to stop following it. */

@@ -33,13 +33,7 @@ test-postgresql: tools
 	@scripts/test-postgresql $(ARGS)
 
 check: tools
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo
-	$(MANAGE) check --fail-level WARNING
-	$(MANAGE) makemigrations --check --dry-run
-	$(MANAGE) generate_docs --check
+	@scripts/check
 
 gate: export URL := $(URL)
 gate: export TOKEN := $(TOKEN)

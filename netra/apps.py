@@ -18,3 +18,9 @@ class ConsoleConfig(AdminConfig):
     """Django's admin, with the operations console's first page."""
 
     default_site = "netra.console.site.Console"
+
+
+class DaphneConfig(AppConfig):
+    """daphne's `manage.py runserver`. Its own AppConfig would load Twisted into every process."""
+
+    name = "daphne"

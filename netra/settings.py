@@ -45,7 +45,7 @@ NETRA_ALERT_ONLY_FROZEN = environment.boolean("NETRA_ALERT_ONLY_FROZEN", True)
 # — the application
 
 INSTALLED_APPS = [
-    "daphne",  # first: it brings its own runserver
+    "netra.apps.DaphneConfig",  # first: it brings its own runserver
     "netra.apps.ConsoleConfig",  # Django's admin
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 import structlog
+from django.db import ProgrammingError
 
 from agents import metrics
 from agents.core import AgentExecutionCore
@@ -248,6 +249,8 @@ class AgentRunner:
             return await ask()
         except AWAY as error:
             log.warning("database away", error=str(error))
+        except ProgrammingError as error:
+            log.error("runner's duty failed", error=str(error), remedy="Run `manage.py migrate`, if it lacks tables.")
         except Exception:  # whatever it is, a runner that stops taking runs would be worse
             log.exception("runner's duty failed")
         await asyncio.sleep(0.5)

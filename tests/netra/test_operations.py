@@ -100,6 +100,9 @@ def test_a_database_that_lacks_tables_is_told_everywhere_and_the_same(own):
         assert "database: failed. The database lacks tables: run `manage.py migrate`." in said.getvalue()
     finally:
         rename("elsewhere", "agents_agentexecution")
+    log = own.log.read_text()
+    assert "remedy='Run `manage.py migrate`" in log
+    assert "Traceback" not in log
     until_status(own, SERVES)
     with own.connect() as chat:
         assert chat.established["type"] == "connection_established"

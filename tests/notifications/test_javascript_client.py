@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Page, Route, sync_playwright
 
 from tests.e2e.chromium import launched
 
@@ -21,18 +21,18 @@ MODULE = f"{ORIGIN}/static/notifications/netra-client.js"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def tab() -> Iterator[Page]:
     with sync_playwright() as playwright, launched(playwright) as browser:
-        yield browser
+        tab = browser.new_page()
+        tab.route(f"{ORIGIN}/**", from_disk)
+        yield tab
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page()
-    page.route(f"{ORIGIN}/**", from_disk)
-    page.goto(f"{ORIGIN}/")
-    yield page
-    page.close()
+def page(tab: Page) -> Page:
+    """An empty page of its own, and modules that no other test has loaded."""
+    tab.goto(f"{ORIGIN}/")
+    return tab
 
 
 def from_disk(route: Route) -> None:

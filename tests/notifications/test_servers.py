@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import autobahn.twisted  # noqa: F401 - autobahn runs on Twisted, as in daphne
 import pytest
 from autobahn.exception import Disconnected
 from autobahn.websocket import protocol as autobahn_protocol

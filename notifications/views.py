@@ -1,6 +1,7 @@
 """The chat page, and the door to it."""
 
 from datetime import timedelta
+from pathlib import Path
 
 from django.contrib.auth import get_user_model, login
 from django.contrib.auth.decorators import login_required
@@ -18,6 +19,9 @@ from notifications.models import AccessToken
 
 TICKET_LIFETIME = timedelta(seconds=30)
 LOGIN_BACKEND = "django.contrib.auth.backends.ModelBackend"
+STATIC = Path(__file__).parent / "static"
+MODULES = sorted(str(path.relative_to(STATIC)) for path in STATIC.rglob("*.js"))
+"""All that the page's script imports: the browser asks for them at once, rather than for each when another names it."""
 
 
 @require_safe
@@ -25,7 +29,7 @@ LOGIN_BACKEND = "django.contrib.auth.backends.ModelBackend"
 @login_required
 def chat(request: HttpRequest, thread_id: str = "") -> HttpResponse:
     """One page for all threads: the scripts read from the address which one to show."""
-    context = {"agents": agent_list(), "user_id": str(request.user.pk)}
+    context = {"agents": agent_list(), "user_id": str(request.user.pk), "modules": MODULES}
     response = render(request, "notifications/chat.html", context)
     response.headers[csp.HEADER] = csp.policy(request, trusted_types=True)
     return response

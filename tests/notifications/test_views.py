@@ -1,7 +1,9 @@
 import json
+import os
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,8 @@ from notifications.credentials import issue
 from notifications.models import AccessToken
 
 pytestmark = pytest.mark.django_db
+
+STATIC = Path(csp.__file__).parent / "static"
 
 
 @pytest.fixture
@@ -74,6 +78,24 @@ def test_no_page_has_inline_script_or_style(client: Client, user: User):
         assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", html)
         scripts = re.findall(r"<script([^>]*)>", html)
         assert all("src=" in script or 'type="application/json"' in script for script in scripts)
+
+
+def test_the_page_asks_at_once_for_every_module_that_its_script_imports(client: Client, user: User):
+    client.force_login(user)
+
+    html = client.get("/").content.decode()
+
+    asked = re.findall(r'<link rel="modulepreload" href="/static/([^"]+)">', html)
+    assert sorted(asked) == sorted(imported_by("notifications/chat.js", set()))
+
+
+def imported_by(module: str, known: set[str]) -> set[str]:
+    """That module, and all that it imports, however far away."""
+    if module not in known:
+        known.add(module)
+        for name in re.findall(r'(?:from|import) "(\./[^"]+)"', (STATIC / module).read_text()):
+            imported_by(os.path.normpath(Path(module).parent / name), known)
+    return known
 
 
 def test_a_log_in_link_logs_in_once(client: Client, user: User):

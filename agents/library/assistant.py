@@ -14,7 +14,6 @@ from agents.adapters.pydantic_ai import load
 from agents.context import AgentExecutionContext
 from agents.errors import ToolError
 from agents.history import Turn, last_of
-from agents.library import report
 from agents.library.calculator import calculate
 from agents.library.clock import current_time, days_between
 from agents.library.readings import Reading, readings
@@ -66,7 +65,7 @@ class Assistant(TableTools):
             result = await context.tools.call(chosen.tool, **chosen.arguments)
         except ToolError as error:
             result = error.message
-        text = report.answers(self._answers) if chosen.tool == "answer_question" and self._answers else str(result)
+        text = (self.bench.answered() if chosen.tool == "answer_question" else "") or str(result)
         async with context.stream() as stream:
             await stream.write(text)
         return text

@@ -124,13 +124,14 @@ class Chat:
         return seen[0] if seen else self.receive_until(type_, run_id=run_id)
 
     def resume(self, **cursors: int) -> list[dict[str, Any]]:
-        """Resumes and returns what came up to and with the caught_up; errors are among it."""
+        """Resumes and returns what came up to and with the caught_up: errors are among it, heads are not, which come
+        at any time."""
         self._requests += 1
         begin, id_ = len(self.frames), f"resume-{self._requests}"
         self.send(type="resume", id=id_, cursors=cursors)
         while self.receive_until("caught_up")["id"] != id_:
             pass
-        return self.frames[begin:]
+        return [frame for frame in self.frames[begin:] if frame["type"] != "head"]
 
     def events(self, run_id: str) -> list[dict[str, Any]]:
         """All events of a run as they came; each comes once unless this socket resumed the run."""

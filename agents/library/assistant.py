@@ -38,7 +38,6 @@ SEARCHED_CHARACTERS: Final = 1_000_000
 )
 class Assistant(TableTools):
     def __init__(self) -> None:
-        super().__init__()
         self._turns: list[Turn] = []
 
     async def execute(self, context: AgentExecutionContext) -> str:
@@ -79,6 +78,7 @@ class Assistant(TableTools):
                 continue
             self.look_into(text, given)
             return pasted.question[:QUESTION_CHARACTERS] if text == message else ""
+        self.look_into("", {})
         return ""
 
     @tool

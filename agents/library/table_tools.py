@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal
 
 from agents.tools import tool
@@ -18,19 +17,15 @@ Finding = dict[str, object]
 
 
 class TableTools:
-    """What an agent that works on a table inherits; `look_into` says where the table is."""
+    """What an agent that works on a table inherits. It has to `look_into` what may hold one before it calls a tool."""
 
-    def __init__(self) -> None:
-        self._given: tuple[str, Mapping[str, object]] = ("", {})
+    bench: Workbench
 
     def look_into(self, message: str, params: Mapping[str, object]) -> None:
-        self._given = message, params
-
-    @cached_property
-    def bench(self) -> Workbench:
+        """Loads what works on tables, where no run has done so: not to be waited for by the event loop."""
         from agents.library.workbench import Workbench  # noqa: PLC0415 - see there
 
-        return Workbench(*self._given)
+        self.bench = Workbench(message, params)
 
     @tool(local=True)
     def read_table(self, source: Literal["message", "params"]) -> dict[str, object]:

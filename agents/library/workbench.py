@@ -1,4 +1,4 @@
-"""What works on the table of one run. The first run that needs it loads it: with polars it is a fifth of a start."""
+"""What works on the table of one run. The first such run loads it: polars would be a fifth of each process's start."""
 
 from __future__ import annotations
 

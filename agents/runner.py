@@ -250,7 +250,8 @@ class AgentRunner:
         except AWAY as error:
             log.warning("database away", error=str(error))
         except ProgrammingError as error:
-            log.error("runner's duty failed", error=str(error), remedy="Run `manage.py migrate`, if it lacks tables.")
+            remedy = "Run `manage.py migrate`, if tables are missing."
+            log.error("runner's duty failed", error=str(error), remedy=remedy)
         except Exception:  # whatever it is, a runner that stops taking runs would be worse
             log.exception("runner's duty failed")
         await asyncio.sleep(0.5)

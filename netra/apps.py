@@ -21,6 +21,6 @@ class ConsoleConfig(AdminConfig):
 
 
 class DaphneConfig(AppConfig):
-    """daphne's `manage.py runserver`. Its own AppConfig would load Twisted into every process."""
+    """daphne's `manage.py runserver`. Its own AppConfig would load the network of Twisted into every process."""
 
     name = "daphne"

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 COLUMNS_DESCRIBED: Final = 60
 LISTED: Final = 10
 
-Finding = dict[str, object]
-
 
 class TableTools:
     """What an agent that works on a table inherits. It has to `look_into` what may hold one before it calls a tool."""
@@ -50,17 +48,17 @@ class TableTools:
         }
 
     @tool(local=True)
-    def describe_columns(self, limit: int) -> dict[str, list[Finding]]:
+    def describe_columns(self, limit: int) -> dict[str, list[dict[str, object]]]:
         """Summarises columns: quartiles of numbers, range of dates, most common texts."""
         return {"columns": self.bench.summaries(limit)}
 
     @tool(local=True)
-    def find_missing(self, limit: int) -> Finding:
+    def find_missing(self, limit: int) -> dict[str, object]:
         """Counts missing values by column, and complete rows."""
         return self.bench.missing(limit)
 
     @tool(local=True)
-    def correlate(self, method: Literal["pearson"], limit: int) -> Finding:
+    def correlate(self, method: Literal["pearson"], limit: int) -> dict[str, object]:
         """Computes the correlations of all pairs of number columns."""
         return {"method": method, **self.bench.correlations(limit)}
 
@@ -70,6 +68,6 @@ class TableTools:
         return {"method": method, "columns": self.bench.outliers(limit)}
 
     @tool(local=True)
-    def group_by(self, limit: int) -> dict[str, list[Finding]]:
+    def group_by(self, limit: int) -> dict[str, list[dict[str, object]]]:
         """Compares numbers between the categories that explain most of them."""
         return {"groupings": self.bench.groups(limit)}

@@ -94,6 +94,15 @@ def test_settings_come_from_variables_of_their_name(load):
     assert load(*environment, **environment) == meant
 
 
+def test_a_start_loads_nothing_that_few_processes_need(python):
+    few = ["polars", "psycopg", "pydantic_ai", "redis", "twisted.internet"]
+    loaded = "import sys, django; django.setup(); print([name for name in sys.argv[1:] if name in sys.modules])"
+
+    done = python("-c", loaded, *few, DJANGO_SETTINGS_MODULE="netra.settings")
+
+    assert done.stdout == "[]\n", done.stderr
+
+
 def test_a_mistake_is_told_in_a_sentence(python):
     done = python("manage.py", "check", PORT="eight")
 
